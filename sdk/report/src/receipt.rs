@@ -1,0 +1,151 @@
+//! The receipt of a consent: which exact bytes a person agreed to send, to whom, and how they said so.
+//!
+//! Owns the schemas of `consent.json` and `delivery.json`. It proves integrity and history, not authority: the same
+//! user could forge their own.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClassSet, ReportId};
+
+/// The version of the words that the prompt used; a receipt keeps it so that it is known what was agreed to.
+pub const WORDING: u32 = 1;
+
+/// The size of the pieces whose digests a receipt lists.
+pub const CHUNK: usize = 1 << 20;
+
+/// `consent.json`: a person's or a policy's answer for one report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The report that the answer is for.
+    pub report: ReportId,
+    /// Yes with a receipt, or no.
+    pub answer: Answer,
+    /// Who answered: a user name or uid.
+    pub who: String,
+    /// How: at a prompt, by a command, by a policy.
+    pub how: How,
+    /// When, RFC 3339 in UTC.
+    pub when: String,
+    /// [`WORDING`] of the prompt.
+    pub wording: u32,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Send exactly what the receipt names.
+    Granted(Receipt),
+    /// Do not send.
+    Denied,
+    /// A yes that was taken back.
+    Revoked,
+}
+
+/// How an answer came about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// At the terminal's prompt.
+    Prompt,
+    /// By `foretrace consent`.
+    Command,
+    /// By the named setting or standing answer.
+    Policy(String),
+}
+
+/// What may be sent: nothing but these bytes, to this destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The report.
+    pub report: ReportId,
+    /// Where to.
+    pub destination: Destination,
+    /// Which transmission this is.
+    pub phase: Phase,
+    /// The classes that were granted.
+    pub classes: ClassSet,
+    /// sha256 of `outgoing.zip`, in hex.
+    pub outgoing_sha256: String,
+    /// Size of `outgoing.zip`.
+    pub outgoing_bytes: u64,
+    /// Every part of the HTTP body, in order.
+    pub body: Vec<BodyPart>,
+}
+
+/// A server and the dialect it speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The address as the settings name it.
+    pub url: String,
+    /// The dialect.
+    pub protocol: Protocol,
+}
+
+/// A crash server's dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Multipart as Socorro, Breakpad and Crashpad take it.
+    Socorro,
+}
+
+/// Which of a report's transmissions a receipt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The report itself.
+    Report,
+}
+
+/// One part of the body that leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyPart {
+    /// Its name in the body.
+    pub name: String,
+    /// The classes it carries.
+    pub classes: ClassSet,
+    /// Its length.
+    pub bytes: u64,
+    /// sha256 of all of it, in hex.
+    pub sha256: String,
+    /// sha256 of each [`CHUNK`] of it, in hex.
+    pub chunks: Vec<String>,
+}
+
+/// `delivery.json`: what became of the attempts to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Tries after which it is unknown whether the server has stored it.
+    pub doubtful: u32,
+    /// When it is tried next, RFC 3339 in UTC; none where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// What the last attempt met, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// The server's name for the report, such as `bp-…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<String>,
+    /// When it was sent, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryState {
+    /// Waits for its first or next attempt.
+    Pending,
+    /// The server has it.
+    Sent,
+    /// An attempt ended so that the server may or may not have it.
+    MaybeSent,
+    /// The server does not want it; not tried again.
+    Refused,
+}
