@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the tests on the real kernel stand on: a machine whose settings are always put back, a world with the
+//! handler installed, victims that crash, the programs under test, a server.
+//!
+//! Used by `tests/` and by the developer's commands in `xtask`; the product never links it.
+
+pub mod command;
+pub mod ledger;
+pub mod machine;
+pub mod server;
+pub mod world;

@@ -1,0 +1,208 @@
+//! A world of its own for one test: a root directory under which the product keeps everything, the programs under
+//! test at a short path (a core_pattern holds 127 bytes), and the handler installed in the real kernel.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{self, Finished};
+use crate::machine::KernelSettings;
+
+/// How long a report may take: the handler's own limit and some air for a busy machine.
+const REPORT_LIMIT: Duration = Duration::from_secs(20);
+
+/// A root directory and the programs that work in it.
+pub struct World {
+    folder: TempDir,
+}
+
+impl World {
+    /// A world without a handler.
+    ///
+    /// # Errors
+    /// A temporary directory that cannot be made, or programs that were not built.
+    pub fn new() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ft").tempdir().context("cannot make a temporary directory")?;
+        // The sandboxed worker and other users' programs must reach what is theirs below it.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        for directory in ["bin", "root", "work"] {
+            fs::create_dir(folder.path().join(directory))?;
+        }
+        fs::set_permissions(folder.path().join("work"), fs::Permissions::from_mode(0o1777))?;
+        let world = World { folder };
+        for program in ["foretrace", "foretrace-coredump", "foretrace-capture", "foretrace-server"] {
+            let built = built_programs()?.join(program);
+            fs::copy(&built, world.program(program))
+                .with_context(|| format!("cannot copy {}; build first: cargo xtask test does", built.display()))?;
+        }
+        Ok(world)
+    }
+
+    /// The directory that stands for `/`.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    /// A place for a test's own files, writable for everyone.
+    pub fn work(&self, name: &str) -> PathBuf {
+        self.folder.path().join("work").join(name)
+    }
+
+    /// A program under test, by name.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.path().join("bin").join(name)
+    }
+
+    /// Writes the settings file.
+    ///
+    /// # Errors
+    /// A write that failed.
+    pub fn configure(&self, settings: &str) -> Result<()> {
+        fs::create_dir_all(self.root().join("etc"))?;
+        fs::write(self.root().join("etc/foretrace.conf"), settings).context("cannot write the settings")
+    }
+
+    /// A `foretrace` command in this world.
+    pub fn foretrace(&self) -> Command {
+        let mut command = Command::new(self.program("foretrace"));
+        command.env("FORETRACE_ROOT", self.root()).env("NO_COLOR", "1").env_remove("XDG_STATE_HOME");
+        command
+    }
+
+    /// Runs `foretrace` with `arguments` and expects exit code 0.
+    ///
+    /// # Errors
+    /// Any other end.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Finished> {
+        command::run(self.foretrace().args(arguments))?.success()
+    }
+
+    /// The rows of `foretrace list --json`, newest first.
+    ///
+    /// # Errors
+    /// A list that fails or is no JSON.
+    pub fn list(&self) -> Result<Vec<Value>> {
+        let listed = command::run(self.foretrace().args(["list", "--json"]))?;
+        // No match is exit code 1 and an empty list.
+        match listed.status.code() {
+            Some(0 | 1) => {}
+            _ => bail!("list failed: {listed}"),
+        }
+        listed.text().lines().map(|line| serde_json::from_str(line).context("list --json printed no JSON")).collect()
+    }
+
+    /// `foretrace info ID --json`.
+    ///
+    /// # Errors
+    /// An unreadable report.
+    pub fn info(&self, id: &str) -> Result<Value> {
+        serde_json::from_slice(&self.ask(&["info", id, "--json"])?.stdout).context("info --json printed no JSON")
+    }
+
+    /// The bytes of one part of a report.
+    ///
+    /// # Errors
+    /// A part that is not there.
+    pub fn part(&self, id: &str, name: &str) -> Result<Vec<u8>> {
+        let file = self.work("part");
+        command::run(self.foretrace().args(["dump", id, "--part", name, "-o"]).arg(&file))?.success()?;
+        let content = fs::read(&file)?;
+        fs::remove_file(file)?;
+        Ok(content)
+    }
+
+    /// Waits until there are `count` reports and returns the newest one's ID.
+    ///
+    /// # Errors
+    /// Fewer reports after 20 s.
+    pub fn wait_for_reports(&self, count: usize) -> Result<String> {
+        let began = Instant::now();
+        loop {
+            let rows = self.list()?;
+            if rows.len() >= count {
+                return rows[0]["id"].as_str().map(str::to_owned).context("a row without an id");
+            }
+            if began.elapsed() > REPORT_LIMIT {
+                bail!("{} reports after {REPORT_LIMIT:?}, {count} expected", rows.len());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A world whose handler the kernel runs. Dropping it puts the machine's settings back.
+pub struct Installed {
+    // Dropped first: no handler may start in a world that is being removed.
+    kernel: KernelSettings,
+    world: World,
+}
+
+impl Installed {
+    /// Takes the machine's settings and lets the product install itself.
+    ///
+    /// # Errors
+    /// Not root, or an installation that fails.
+    pub fn new() -> Result<Self> {
+        let kernel = KernelSettings::take()?;
+        let world = World::new()?;
+        command::run(Command::new(world.program("foretrace-coredump")).arg("install").arg("--root").arg(world.root()))?
+            .success()
+            .context("the handler does not install itself")?;
+        Ok(Installed { kernel, world })
+    }
+
+    /// The settings that are held.
+    pub fn kernel(&self) -> &KernelSettings {
+        &self.kernel
+    }
+
+    /// Runs a program that is expected to crash, and returns its report's ID and its pid.
+    ///
+    /// # Errors
+    /// A program that does not crash, or no report.
+    pub fn crash(&self, victim: &mut Command) -> Result<String> {
+        let before = self.list()?.len();
+        let ended = command::run(victim)?;
+        if ended.status.success() || std::os::unix::process::ExitStatusExt::signal(&ended.status).is_none() {
+            bail!("the victim did not crash: {ended}");
+        }
+        self.wait_for_reports(before + 1)
+    }
+}
+
+impl std::ops::Deref for Installed {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+/// Where `cargo build --release --workspace` put the programs: beside the running test, or in `FORETRACE_BIN_DIR`.
+///
+/// # Errors
+/// A test that does not run from a target directory.
+pub fn built_programs() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os("FORETRACE_BIN_DIR") {
+        return Ok(folder.into());
+    }
+    let this = env::current_exe()?;
+    let target = this
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        .with_context(|| format!("{} runs outside a target directory", this.display()))?;
+    Ok(target.join("release"))
+}
+
+/// The checkout's top folder.
+pub fn checkout() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
