@@ -10,6 +10,7 @@ pub mod class;
 pub mod id;
 pub mod receipt;
 pub mod schema;
+pub mod socorro;
 pub mod text;
 
 pub use class::{Class, ClassSet, Preset};
