@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What turns a dying, failing or living process into a foretrace report.
+//!
+//! Two programs stand over this library: `foretrace-coredump`, which the kernel runs, and `foretrace-capture`, for
+//! errors, panics, live snapshots and core files. Parsers here are pure functions over bytes and the [`memory::Memory`]
+//! they are given; only `process` reads `/proc`. Every byte from a core, a process or a ring is hostile until it
+//! has been checked, and a part that could not be had is a problem in the report, never a lost report.
+
+pub mod core;
+pub mod maps;
+pub mod memory;

@@ -1,0 +1,155 @@
+//! A core's notes: who the process was, its threads, its signal, its auxiliary vector and its mapped files.
+//!
+//! The order of notes is not believed: the kernel puts the crashed thread first, gcore puts NT_PRPSINFO first and a
+//! NT_SIGINFO behind every thread.
+
+use foretrace_report::schema::Problem;
+
+use super::{
+    CoreHead, EM_X86_64, MappedFile, Registers, Sender, SignalInfo, ThreadState, text_until_nul, u16_at,
+    u32_at, u64_at,
+};
+
+const NT_PRSTATUS: u32 = 1;
+const NT_FPREGSET: u32 = 2;
+const NT_PRPSINFO: u32 = 3;
+const NT_AUXV: u32 = 6;
+const NT_FILE: u32 = 0x4649_4c45;
+const NT_SIGINFO: u32 = 0x5349_4749;
+
+const FXSAVE_BYTES: usize = 512;
+const REGISTERS_OFFSET: usize = 112;
+
+/// Adds what `bytes` (the contents of one PT_NOTE) says to `head`.
+pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
+    let mut rest = bytes;
+    while rest.len() >= 12 {
+        let Some((owner, kind, description, next)) = note(rest) else {
+            let kind = u32_at(rest, 8).unwrap_or_default();
+            head.problems.push(Problem::new("core", format!("the core's note {kind:#x} is cut short")));
+            break;
+        };
+        if owner == b"CORE" {
+            take(kind, description, head);
+        }
+        rest = next;
+    }
+    // Without siginfo (a cut core) the first thread's status still names the signal.
+    if head.signal.is_none()
+        && let Some(number) = head.threads.first().map(|thread| thread.signal).filter(|number| *number != 0)
+    {
+        head.signal = Some(SignalInfo { number, code: 0, errno: 0, address: None, sender: None });
+        head.problems.push(Problem::new("signal", "the core does not say where its signal came from"));
+    }
+}
+
+// owner without its NUL, type, description, what follows
+fn note(bytes: &[u8]) -> Option<(&[u8], u32, &[u8], &[u8])> {
+    let owner_size = u32_at(bytes, 0)? as usize;
+    let size = u32_at(bytes, 4)? as usize;
+    let kind = u32_at(bytes, 8)?;
+    let owner = bytes.get(12..12usize.checked_add(owner_size)?)?;
+    let start = 12 + owner_size.checked_next_multiple_of(4)?;
+    let end = start.checked_add(size)?;
+    let description = bytes.get(start..end)?;
+    let next = end.checked_next_multiple_of(4)?.min(bytes.len());
+    let owner = owner.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some((owner, kind, description, &bytes[next..]))
+}
+
+fn take(kind: u32, description: &[u8], head: &mut CoreHead) {
+    let understood = match kind {
+        NT_PRSTATUS => thread(description, head),
+        NT_FPREGSET => floating_point(description, head),
+        NT_PRPSINFO => process(description, head),
+        NT_AUXV => auxv(description, head),
+        NT_FILE => files(description, head),
+        NT_SIGINFO => signal(description, head),
+        _ => Some(()),
+    };
+    if understood.is_none() {
+        head.problems
+            .push(Problem::new("core", format!("the core's note {kind:#x} is too short to be read")));
+    }
+}
+
+fn thread(status: &[u8], head: &mut CoreHead) -> Option<()> {
+    let registers = Registers::parse(head.machine, status.get(REGISTERS_OFFSET..)?)?;
+    let signal = i32::from(u16_at(status, 12)?.cast_signed());
+    let tid = u32_at(status, 32)?.cast_signed();
+    head.threads.push(ThreadState { tid, signal, registers, fpregs: None });
+    Some(())
+}
+
+fn floating_point(state: &[u8], head: &mut CoreHead) -> Option<()> {
+    let thread = head.threads.last_mut()?;
+    if head.machine == EM_X86_64 {
+        thread.fpregs = Some(state.get(..FXSAVE_BYTES)?.to_vec());
+    }
+    Some(())
+}
+
+fn process(info: &[u8], head: &mut CoreHead) -> Option<()> {
+    head.uid = u32_at(info, 16)?;
+    head.pid = u32_at(info, 24)?.cast_signed();
+    head.name = text_until_nul(info.get(40..56)?);
+    head.arguments = text_until_nul(info.get(56..136)?).trim_end().to_owned();
+    Some(())
+}
+
+fn auxv(vector: &[u8], head: &mut CoreHead) -> Option<()> {
+    head.auxv_raw = vector.to_vec();
+    head.auxv = super::auxv_entries(vector);
+    Some(())
+}
+
+fn signal(info: &[u8], head: &mut CoreHead) -> Option<()> {
+    let signal = SignalInfo::parse(info)?;
+    // gcore writes one for every thread; the first thread's counts, as in a core of the kernel's.
+    if head.signal.is_none() && head.threads.len() <= 1 {
+        head.signal = Some(signal);
+    }
+    if let Some(thread) = head.threads.last_mut().filter(|thread| thread.signal == 0) {
+        thread.signal = signal.number;
+    }
+    Some(())
+}
+
+impl SignalInfo {
+    /// Reads a `siginfo_t` as the kernel writes it on 64-bit machines.
+    pub(crate) fn parse(info: &[u8]) -> Option<SignalInfo> {
+        const KERNEL: i32 = 0x80;
+        let number = u32_at(info, 0)?.cast_signed();
+        let errno = u32_at(info, 4)?.cast_signed();
+        let code = u32_at(info, 8)?.cast_signed();
+        let carries_address =
+            matches!(number, libc::SIGILL | libc::SIGTRAP | libc::SIGBUS | libc::SIGFPE | libc::SIGSEGV);
+        // SI_KERNEL comes with address 0 where the machine does not tell it (a general protection fault).
+        let from_fault = code > 0 && code != KERNEL || number == libc::SIGSYS && code > 0;
+        let address =
+            (from_fault && (carries_address || number == libc::SIGSYS)).then(|| u64_at(info, 16)).flatten();
+        let sender = (code <= 0)
+            .then(|| Some(Sender { pid: u32_at(info, 16)?.cast_signed(), uid: u32_at(info, 20)? }))
+            .flatten();
+        Some(SignalInfo { number, code, errno, address, sender })
+    }
+}
+
+// count, page size, count times (start, end, offset in pages), then the names, each with its NUL
+fn files(table: &[u8], head: &mut CoreHead) -> Option<()> {
+    let count = usize::try_from(u64_at(table, 0)?).ok()?;
+    let page_size = u64_at(table, 8)?;
+    let entries = table.get(16..16usize.checked_add(count.checked_mul(24)?)?)?;
+    let mut names = table.get(16 + entries.len()..)?;
+    for entry in entries.chunks_exact(24) {
+        let end = names.iter().position(|byte| *byte == 0)?;
+        head.files.push(MappedFile {
+            start: u64_at(entry, 0)?,
+            end: u64_at(entry, 8)?,
+            offset: u64_at(entry, 16)?.checked_mul(page_size)?,
+            path: text_until_nul(&names[..end]),
+        });
+        names = &names[end + 1..];
+    }
+    Some(())
+}

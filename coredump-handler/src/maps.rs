@@ -1,0 +1,154 @@
+//! `/proc/PID/maps` as values: a pure parser. Never opens a file, and proves nothing: a path in a mapping is only what
+//! the kernel calls it, and any unlinked file can be called anything.
+
+use foretrace_report::schema::Problem;
+
+use crate::core::CoreHead;
+
+/// One mapping of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its first address.
+    pub start: u64,
+    /// The first address behind it.
+    pub end: u64,
+    /// `r`
+    pub readable: bool,
+    /// `w`
+    pub writable: bool,
+    /// `x`
+    pub executable: bool,
+    /// `s` in place of `p`
+    pub shared: bool,
+    /// The offset in the file, in bytes.
+    pub offset: u64,
+    /// The file's device: major and minor.
+    pub device: (u32, u32),
+    /// The file's inode, 0 for no file.
+    pub inode: u64,
+    /// The file's path, `[stack]` and the like, or empty. ` (deleted)` is kept.
+    pub path: String,
+}
+
+impl Mapping {
+    /// Whether `address` lies in it.
+    pub fn contains(&self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+}
+
+/// The most mappings that are looked at: twice `vm.max_map_count`'s usual value.
+const LIMIT: usize = 1 << 17;
+
+/// Parses the text of `/proc/PID/maps`. Lines that cannot be read are left out and counted in a problem.
+pub fn parse(text: &[u8]) -> (Vec<Mapping>, Vec<Problem>) {
+    let mut mappings = Vec::new();
+    let mut bad = 0;
+    let mut problems = Vec::new();
+    for row in text.split(|byte| *byte == b'\n').filter(|row| !row.is_empty()) {
+        if mappings.len() == LIMIT {
+            problems.push(Problem::new("maps", format!("only the first {LIMIT} mappings were looked at")));
+            break;
+        }
+        match line(row) {
+            Some(mapping) => mappings.push(mapping),
+            None => bad += 1,
+        }
+    }
+    if bad > 0 {
+        problems.push(Problem::new("maps", format!("{bad} lines of the process's maps could not be read")));
+    }
+    (mappings, problems)
+}
+
+/// What a core knows of the process's mappings, for when its `/proc` is gone.
+pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
+    const AT_SYSINFO_EHDR: u64 = 33;
+    let vdso = head.auxv_value(AT_SYSINFO_EHDR);
+    let main_stack = head.threads.iter().find(|thread| thread.tid == head.pid).map(|t| t.registers.stack());
+    head.segments
+        .iter()
+        .take(LIMIT)
+        .map(|segment| {
+            let (start, end) = (segment.address, segment.address.saturating_add(segment.memory_size));
+            let file = head.files.iter().find(|file| file.start <= start && start < file.end);
+            let path = match file {
+                Some(file) => file.path.clone(),
+                None if vdso == Some(start) => "[vdso]".into(),
+                None if main_stack.is_some_and(|sp| start <= sp && sp < end) => "[stack]".into(),
+                None => String::new(),
+            };
+            Mapping {
+                start,
+                end,
+                readable: segment.flags & 4 != 0,
+                writable: segment.flags & 2 != 0,
+                executable: segment.flags & 1 != 0,
+                shared: false,
+                offset: file.map_or(0, |file| file.offset.saturating_add(start - file.start)),
+                device: (0, 0),
+                inode: u64::from(file.is_some()),
+                path,
+            }
+        })
+        .collect()
+}
+
+/// The text of `/proc/PID/maps` for `mappings`: what a minidump carries when `/proc` is gone.
+pub fn text(mappings: &[Mapping]) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let flag = |set, letter| if set { letter } else { '-' };
+    for mapping in mappings {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{:x}-{:x} {}{}{}{} {:08x} {:02x}:{:02x} {} {}",
+            mapping.start,
+            mapping.end,
+            flag(mapping.readable, 'r'),
+            flag(mapping.writable, 'w'),
+            flag(mapping.executable, 'x'),
+            if mapping.shared { 's' } else { 'p' },
+            mapping.offset,
+            mapping.device.0,
+            mapping.device.1,
+            mapping.inode,
+            mapping.path.replace('\n', "\\012"),
+        );
+    }
+    text
+}
+
+// 55d0c0a00000-55d0c0a21000 r--p 00000000 08:01 1234   /usr/bin/with space
+fn line(row: &[u8]) -> Option<Mapping> {
+    let row = String::from_utf8_lossy(row);
+    let (range, rest) = row.split_once(' ')?;
+    let (flags, rest) = rest.split_once(' ')?;
+    let (offset, rest) = rest.split_once(' ')?;
+    let (device, rest) = rest.split_once(' ')?;
+    let (inode, path) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (start, end) = pair(range, '-', |word| u64::from_str_radix(word, 16).ok())?;
+    let flag = |index: usize, letter: u8| flags.as_bytes().get(index) == Some(&letter);
+    if end < start || flags.len() != 4 {
+        return None;
+    }
+    Some(Mapping {
+        start,
+        end,
+        readable: flag(0, b'r'),
+        writable: flag(1, b'w'),
+        executable: flag(2, b'x'),
+        shared: flag(3, b's'),
+        offset: u64::from_str_radix(offset, 16).ok()?,
+        device: pair(device, ':', |word| u32::from_str_radix(word, 16).ok())?,
+        inode: inode.parse().ok()?,
+        // The kernel escapes a newline, and only that.
+        path: path.trim_start_matches(' ').replace("\\012", "\n"),
+    })
+}
+
+fn pair<T>(text: &str, separator: char, read: impl Fn(&str) -> Option<T>) -> Option<(T, T)> {
+    let (left, right) = text.split_once(separator)?;
+    Some((read(left)?, read(right)?))
+}

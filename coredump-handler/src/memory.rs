@@ -1,0 +1,177 @@
+//! Where a process's memory is read from: itself, a core file, a copy. Owns the rule of what may be read at all.
+//!
+//! `/proc/PID/mem` also gives what MADV_DONTDUMP and coredump_filter keep out of cores, keys among it. So the handler
+//! reads through [`Dumped`], which answers only where the kernel's own core header holds bytes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::core::Segment;
+
+/// Read access to a process's memory.
+pub trait Memory {
+    /// Copies from `address`; returns how many bytes from the start could be read (0 = none).
+    fn read(&self, address: u64, into: &mut [u8]) -> usize;
+
+    /// The little-endian word at `address`.
+    fn read_u64(&self, address: u64) -> Option<u64> {
+        let mut word = [0; 8];
+        (self.read(address, &mut word) == 8).then(|| u64::from_le_bytes(word))
+    }
+
+    /// `length` bytes from `address`, fewer where fewer could be read. The caller bounds `length`.
+    fn read_vec(&self, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let count = self.read(address, &mut bytes);
+        bytes.truncate(count);
+        bytes
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for &M {
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        (**self).read(address, into)
+    }
+}
+
+/// Memory restricted to what the kernel was willing to dump.
+pub struct Dumped<'a, M: Memory + ?Sized> {
+    memory: &'a M,
+    ranges: Vec<(u64, u64)>,
+}
+
+impl<'a, M: Memory + ?Sized> Dumped<'a, M> {
+    /// Restricts `memory` to the ranges of `segments` that have bytes in the core.
+    pub fn new(memory: &'a M, segments: &[Segment]) -> Self {
+        let ranges =
+            segments.iter().map(|s| (s.address, s.address.saturating_add(s.file_size.min(s.memory_size))));
+        Dumped { memory, ranges: merged(ranges.collect()) }
+    }
+
+    /// Restricts `memory` to `ranges` (start, end).
+    pub fn within(memory: &'a M, ranges: Vec<(u64, u64)>) -> Self {
+        Dumped { memory, ranges: merged(ranges) }
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for Dumped<'_, M> {
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        let behind = self.ranges.partition_point(|range| range.0 <= address);
+        let Some(range) = behind.checked_sub(1).and_then(|index| self.ranges.get(index)) else { return 0 };
+        let allowed = usize::try_from(range.1.saturating_sub(address)).unwrap_or(usize::MAX).min(into.len());
+        if allowed == 0 { 0 } else { self.memory.read(address, &mut into[..allowed]) }
+    }
+}
+
+// Sorted and joined, so that a read may cross from one mapping into the next.
+fn merged(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.retain(|range| range.0 < range.1);
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.0 <= last.1 => last.1 = last.1.max(range.1),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// A live or dying process, through an already opened `/proc/PID/mem`.
+pub struct ProcessMemory(pub File);
+
+impl Memory for ProcessMemory {
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        read_at(&self.0, address, into)
+    }
+}
+
+/// The memory in a core file.
+pub struct CoreMemory {
+    file: File,
+    segments: Vec<Segment>,
+}
+
+impl CoreMemory {
+    /// The memory of a core whose head has been read.
+    pub fn new(file: File, segments: &[Segment]) -> Self {
+        let mut segments = segments.to_vec();
+        segments.retain(|segment| segment.file_size > 0);
+        segments.sort_unstable_by_key(|segment| segment.address);
+        CoreMemory { file, segments }
+    }
+}
+
+impl Memory for CoreMemory {
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < into.len() {
+            let Some(at) = address.checked_add(filled as u64) else { break };
+            let behind = self.segments.partition_point(|segment| segment.address <= at);
+            let Some(segment) = behind.checked_sub(1).and_then(|index| self.segments.get(index)) else {
+                break;
+            };
+            let within = at - segment.address;
+            let left = segment.file_size.min(segment.memory_size).saturating_sub(within);
+            let Some(offset) = segment.file_offset.checked_add(within) else { break };
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(into.len() - filled);
+            let count = read_at(&self.file, offset, &mut into[filled..filled + wanted]);
+            filled += count;
+            if count == 0 || count < wanted {
+                break;
+            }
+        }
+        filled
+    }
+}
+
+/// Copies of ranges, with another memory behind them: stacks that were copied while the process stood still.
+pub struct Copied<'a, M: Memory + ?Sized> {
+    copies: Vec<(u64, Vec<u8>)>,
+    behind: &'a M,
+}
+
+impl<'a, M: Memory + ?Sized> Copied<'a, M> {
+    /// `copies` are (address, bytes) and shadow `behind`.
+    pub fn new(mut copies: Vec<(u64, Vec<u8>)>, behind: &'a M) -> Self {
+        copies.sort_by_key(|copy| copy.0);
+        Copied { copies, behind }
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for Copied<'_, M> {
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        let index = self.copies.partition_point(|copy| copy.0 <= address);
+        let copy = index.checked_sub(1).and_then(|index| self.copies.get(index));
+        if let Some((start, bytes)) = copy
+            && let Some(rest) =
+                usize::try_from(address - start).ok().and_then(|at| bytes.get(at..)).filter(|r| !r.is_empty())
+        {
+            let count = rest.len().min(into.len());
+            into[..count].copy_from_slice(&rest[..count]);
+            return if count == into.len() {
+                count
+            } else {
+                count + self.read(address + count as u64, &mut into[count..])
+            };
+        }
+        self.behind.read(address, into)
+    }
+}
+
+fn read_at(file: &File, offset: u64, into: &mut [u8]) -> usize {
+    let mut filled = 0;
+    while filled < into.len() {
+        let Some(at) = offset.checked_add(filled as u64).filter(|at| i64::try_from(*at).is_ok()) else {
+            break;
+        };
+        match file.read_at(&mut into[filled..], at) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    filled
+}
