@@ -89,7 +89,10 @@ pub fn run_with_input(command: &mut Command, input: &[u8], limit: Duration) -> R
     let took = began.elapsed();
     feeder.join().ok();
     let collect = |reader: thread::JoinHandle<std::io::Result<Vec<u8>>>| {
-        reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))?.context("cannot read the program's output")
+        reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("a reader panicked"))?
+            .context("cannot read the program's output")
     };
     Ok(Finished { status, stdout: collect(out)?, stderr: collect(err)?, took })
 }

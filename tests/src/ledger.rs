@@ -27,7 +27,8 @@ pub struct Account {
 /// # Errors
 /// A file that cannot be written.
 pub fn create(path: &Path, threads: usize) -> Result<()> {
-    fs::write(path, vec![0; threads * ENTRY]).with_context(|| format!("cannot create the ledger {}", path.display()))
+    fs::write(path, vec![0; threads * ENTRY])
+        .with_context(|| format!("cannot create the ledger {}", path.display()))
 }
 
 /// Reads the accounts of all threads that began.

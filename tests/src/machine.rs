@@ -14,11 +14,8 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::{Flock, FlockArg};
 
 const LOCK: &str = "/run/lock/foretrace-kernel-settings.lock";
-const SETTINGS: [&str; 3] = [
-    "/proc/sys/kernel/core_pattern",
-    "/proc/sys/kernel/core_pipe_limit",
-    "/proc/sys/fs/suid_dumpable",
-];
+const SETTINGS: [&str; 3] =
+    ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/core_pipe_limit", "/proc/sys/fs/suid_dumpable"];
 
 // Waits for the pipe's end, then restores and reports on stdout, so that dropping the guard can wait for it.
 const WATCHDOG: &str = r#"cat >/dev/null
@@ -43,7 +40,10 @@ impl KernelSettings {
     /// # Errors
     /// Not root, or settings that cannot be read.
     pub fn take() -> Result<Self> {
-        ensure!(nix::unistd::geteuid().is_root(), "the kernel's core-dump settings can only be taken by root");
+        ensure!(
+            nix::unistd::geteuid().is_root(),
+            "the kernel's core-dump settings can only be taken by root"
+        );
         let one_taker = ONE_TAKER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let file = File::create(LOCK).with_context(|| format!("cannot create {LOCK}"))?;
         let lock = Flock::lock(file, FlockArg::LockExclusive)
@@ -76,7 +76,11 @@ impl KernelSettings {
     pub fn set_core_pattern(&self, pattern: &str) -> Result<()> {
         fs::write(SETTINGS[0], pattern).with_context(|| format!("cannot set core_pattern to '{pattern}'"))?;
         let held = fs::read_to_string(SETTINGS[0])?;
-        ensure!(held.trim_end() == pattern, "core_pattern reads '{}' after '{pattern}' was written", held.trim_end());
+        ensure!(
+            held.trim_end() == pattern,
+            "core_pattern reads '{}' after '{pattern}' was written",
+            held.trim_end()
+        );
         Ok(())
     }
 

@@ -30,7 +30,8 @@ impl World {
     /// # Errors
     /// A temporary directory that cannot be made, or programs that were not built.
     pub fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("ft").tempdir().context("cannot make a temporary directory")?;
+        let folder =
+            tempfile::Builder::new().prefix("ft").tempdir().context("cannot make a temporary directory")?;
         // The sandboxed worker and other users' programs must reach what is theirs below it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         for directory in ["bin", "root", "work"] {
@@ -40,8 +41,9 @@ impl World {
         let world = World { folder };
         for program in ["foretrace", "foretrace-coredump", "foretrace-capture", "foretrace-server"] {
             let built = built_programs()?.join(program);
-            fs::copy(&built, world.program(program))
-                .with_context(|| format!("cannot copy {}; build first: cargo xtask test does", built.display()))?;
+            fs::copy(&built, world.program(program)).with_context(|| {
+                format!("cannot copy {}; build first: cargo xtask test does", built.display())
+            })?;
         }
         Ok(world)
     }
@@ -96,7 +98,11 @@ impl World {
             Some(0 | 1) => {}
             _ => bail!("list failed: {listed}"),
         }
-        listed.text().lines().map(|line| serde_json::from_str(line).context("list --json printed no JSON")).collect()
+        listed
+            .text()
+            .lines()
+            .map(|line| serde_json::from_str(line).context("list --json printed no JSON"))
+            .collect()
     }
 
     /// `foretrace info ID --json`.
@@ -104,7 +110,8 @@ impl World {
     /// # Errors
     /// An unreadable report.
     pub fn info(&self, id: &str) -> Result<Value> {
-        serde_json::from_slice(&self.ask(&["info", id, "--json"])?.stdout).context("info --json printed no JSON")
+        serde_json::from_slice(&self.ask(&["info", id, "--json"])?.stdout)
+            .context("info --json printed no JSON")
     }
 
     /// The bytes of one part of a report.
@@ -153,9 +160,11 @@ impl Installed {
     pub fn new() -> Result<Self> {
         let kernel = KernelSettings::take()?;
         let world = World::new()?;
-        command::run(Command::new(world.program("foretrace-coredump")).arg("install").arg("--root").arg(world.root()))?
-            .success()
-            .context("the handler does not install itself")?;
+        command::run(
+            Command::new(world.program("foretrace-coredump")).arg("install").arg("--root").arg(world.root()),
+        )?
+        .success()
+        .context("the handler does not install itself")?;
         Ok(Installed { kernel, world })
     }
 

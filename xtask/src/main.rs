@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the developer's commands. Each is a file; this one only reads the arguments.
+
+mod bench;
+mod build;
+mod demo;
+mod interrupt;
+mod setup;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Build, try, test and measure foretrace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Crash a sample application, answer the prompt, look at the page; then put the machine back
+    Demo(demo::Options),
+    /// Install what is missing, then run every test, on the real kernel
+    Test(test::Options),
+    /// Measure, beside the limit and the peers
+    Bench(bench::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    interrupt::watch()?;
+    match Arguments::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    }
+}

@@ -144,3 +144,11 @@ impl Account {
 pub fn check(thread: u64, number: u64) -> u64 {
     (number ^ thread.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
+
+/// The time of CLOCK_MONOTONIC in nanoseconds.
+pub fn monotonic_nanoseconds() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every Linux and the structure is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

@@ -28,7 +28,8 @@ fn main() {
     event!(info, "till opened", drawer = 3u32, float_cents = 20_000u64);
     let (orders, counter) = mpsc::channel::<Sale>();
     let (receipts, printer) = mpsc::channel::<Sale>();
-    let paying = thread::Builder::new().name("counter".into()).spawn(move || take_payments(&counter, &receipts));
+    let paying =
+        thread::Builder::new().name("counter".into()).spawn(move || take_payments(&counter, &receipts));
     let printing =
         thread::Builder::new().name("printer".into()).spawn(move || print_receipts(&printer, report_only));
     for number in 1..=16 {
@@ -70,7 +71,13 @@ fn print_receipts(printer: &mpsc::Receiver<Sale>, report_only: bool) {
             continue;
         }
         let digit = first_card_digit(&sale);
-        event!(info, "printed", number = sale.number, digit = u32::from(digit), characters = sale.customer.len() as u64);
+        event!(
+            info,
+            "printed",
+            number = sale.number,
+            digit = u32::from(digit),
+            characters = sale.customer.len() as u64
+        );
     }
 }
 

@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: every figure that docs/benchmarks.md states. Ratios within one run; medians with spread.
+
+mod handler;
+mod recorder;
+mod table;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+/// Measure.
+#[derive(Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The cost of an event, against the limit: reading the clock and storing 24 bytes
+    Recorder,
+    /// From the fault to the report and to the end of the process, against SIGKILL
+    Handler,
+}
+
+/// Runs a benchmark.
+///
+/// # Errors
+/// A build or a measurement that fails.
+pub fn run(options: &Options) -> Result<()> {
+    let rows = match options.what {
+        What::Recorder => recorder::measure()?,
+        What::Handler => handler::measure()?,
+    };
+    table::print(&rows, options.json)
+}

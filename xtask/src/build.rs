@@ -1,0 +1,65 @@
+//! Building the product and the victims, with cargo's own progress on the terminal.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use foretrace_tests::world::checkout;
+
+use crate::interrupt;
+
+/// Builds the programs, the libraries and the victims in release form; returns the folder that holds them.
+///
+/// # Errors
+/// A build that fails; the compiler has said why.
+pub fn programs() -> Result<PathBuf> {
+    say("building the programs, the libraries and the victims (release)");
+    cargo(["build", "--release", "--workspace"])?;
+    let folder = release_folder();
+    let include = checkout().join("sdk/capi/include");
+    let source = checkout().join("tests/victims/c/victim.c");
+    run(Command::new("gcc")
+        .args(["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-pthread", "-I"])
+        .arg(&include)
+        .arg("-o")
+        .arg(folder.join("victim-c"))
+        .arg(source)
+        .arg("-L")
+        .arg(&folder)
+        .args(["-lforetrace", "-Wl,-rpath,$ORIGIN"]))?;
+    Ok(folder)
+}
+
+/// Where release programs are built.
+pub fn release_folder() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
+    target.join("release")
+}
+
+/// Runs cargo in the checkout.
+///
+/// # Errors
+/// An exit code other than 0.
+pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<()> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run(Command::new(program).args(arguments))
+}
+
+/// Runs a program with the terminal as it is, in the checkout.
+///
+/// # Errors
+/// An exit code other than 0, or Ctrl-C.
+pub fn run(command: &mut Command) -> Result<()> {
+    let name = Path::new(command.get_program()).display().to_string();
+    let status = command.current_dir(checkout()).status().with_context(|| format!("cannot run {name}"))?;
+    interrupt::check()?;
+    ensure!(status.success(), "{name} ended with {status}");
+    Ok(())
+}
+
+/// Says what is being done.
+pub fn say(what: &str) {
+    eprintln!("\x1b[1m==>\x1b[0m {what}");
+}

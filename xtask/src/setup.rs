@@ -1,0 +1,68 @@
+//! What a fresh Debian machine lacks, and its installation. Never removes or upgrades anything.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::build::{run, say};
+
+/// A Debian package and what it is needed for.
+pub struct Need {
+    package: &'static str,
+    purpose: &'static str,
+}
+
+/// What building needs.
+pub const TO_BUILD: &[Need] = &[Need { package: "gcc", purpose: "the C parts" }, libc_headers()];
+
+/// What the tests need on top.
+pub const TO_TEST: &[Need] = &[
+    Need { package: "babeltrace2", purpose: "to read exported trails with the reference reader" },
+    Need { package: "chromium", purpose: "to open the report's page" },
+    Need { package: "clang", purpose: "to compile the C header with a second compiler" },
+    Need { package: "fuse3", purpose: "for a victim whose stack never answers" },
+    Need { package: "g++", purpose: "to compile the C header as C++" },
+    Need { package: "gdb", purpose: "to compare backtraces" },
+    Need { package: "jq", purpose: "to read report.json" },
+    Need { package: "libc6-dbg", purpose: "to name the frames in libc" },
+    Need { package: "libfuse3-dev", purpose: "for a victim whose stack never answers" },
+    Need { package: "lldb", purpose: "to open minidumps" },
+    Need { package: "pkg-config", purpose: "to find libfuse3" },
+    Need { package: "python3-minimal", purpose: "as a stripped program without the SDK" },
+    Need { package: "unzip", purpose: "to check bundles" },
+];
+
+const fn libc_headers() -> Need {
+    Need { package: "libc6-dev", purpose: "the C parts" }
+}
+
+/// Installs the packages that are missing, with apt's own progress.
+///
+/// # Errors
+/// Missing packages without root, or an installation that fails.
+pub fn install_missing(needs: &[&[Need]]) -> Result<()> {
+    let missing: Vec<&Need> =
+        needs.iter().copied().flatten().filter(|need| !is_installed(need.package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if !nix::unistd::geteuid().is_root() {
+        bail!("missing packages; as root: apt-get install --no-install-recommends {}", names.join(" "));
+    }
+    for need in &missing {
+        say(&format!("installing {} ({})", need.package, need.purpose));
+    }
+    run(Command::new("apt-get").args(["update", "-qq"]))?;
+    run(Command::new("apt-get")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&names)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+fn is_installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["-W", "-f", "${db:Status-Status}", package])
+        .output()
+        .is_ok_and(|answer| answer.stdout == b"installed")
+}
