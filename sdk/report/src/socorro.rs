@@ -224,7 +224,10 @@ mod tests {
         flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
         let mut expected = Vec::new();
         for (head, content) in [
-            ("Content-Disposition: form-data; name=\"extra\"\r\nContent-Type: application/json", &pieces[0].content),
+            (
+                "Content-Disposition: form-data; name=\"extra\"\r\nContent-Type: application/json",
+                &pieces[0].content,
+            ),
             (
                 "Content-Disposition: form-data; name=\"upload_file_foretrace\"; filename=\"outgoing.zip\"\r\n\
                  Content-Type: application/zip",
