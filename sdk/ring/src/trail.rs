@@ -1,10 +1,22 @@
 //! The trail: exported CTF decoded into events, and rewritten for redaction.
 //!
-//! Input is hostile (it may come from the network); decoding never panics and returns what it could read together
-//! with problems.
+//! Input is hostile (it may come from the network); decoding never panics, takes one pass over the bytes and memory
+//! in proportion to them, and returns what it could read together with problems. It never reads a ring: that is
+//! [`crate::reader`].
 
+mod packet;
+mod rewrite;
+mod schema;
+
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use packet::{Events, Fault, Packets};
+use schema::Schema;
+
+pub use rewrite::{Rewritten, rewrite};
+pub use schema::MetadataError;
 
 /// Whose business a field is. Encoded in the metadata by the name of the field's type alias.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,12 +117,112 @@ pub struct Trail {
 
 impl Trail {
     /// Decodes exported metadata and stream files (name, content).
-    pub fn decode(_metadata: &str, _streams: &[(&str, &[u8])]) -> Trail {
-        Trail::default()
+    pub fn decode(metadata: &str, streams: &[(&str, &[u8])]) -> Trail {
+        let mut problems = Problems::default();
+        let schema = match Schema::parse(metadata, &mut problems) {
+            Ok(schema) => schema,
+            Err(error) => {
+                problems.add(|| format!("{error}; no event was decoded"));
+                return Trail { problems: problems.into_sentences(), ..Trail::default() };
+            }
+        };
+        let mut decoder = Decoder { schema: &schema, events: Vec::new(), memory: 0, problems };
+        for (name, bytes) in streams {
+            decoder.stream(name, bytes);
+        }
+        let Decoder { mut events, problems, .. } = decoder;
+        events.sort_by_key(|event| event.time);
+        Trail { types: schema.types, events, problems: problems.into_sentences() }
     }
 
     /// The type of an event.
     pub fn kind_of(&self, event: &Event) -> &EventType {
         &self.types[event.kind]
+    }
+}
+
+impl Level {
+    /// The level with this number.
+    pub fn from_number(number: u8) -> Option<Level> {
+        [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace]
+            .into_iter()
+            .find(|level| *level as u8 == number)
+    }
+}
+
+/// Memory that decoded events may take. A small packet can declare large events: 64 fields of one byte become 64
+/// values.
+const MAX_MEMORY: usize = 1 << 30;
+
+struct Decoder<'a> {
+    schema: &'a Schema,
+    events: Vec<Event>,
+    memory: usize,
+    problems: Problems,
+}
+
+impl Decoder<'_> {
+    fn stream(&mut self, name: &str, bytes: &[u8]) {
+        let mut newest = 0;
+        for (number, packet) in Packets::new(self.schema, bytes).enumerate() {
+            let outcome = packet.and_then(|packet| {
+                if packet.begin < newest {
+                    return Err(Fault::Backwards);
+                }
+                for event in Events::new(self.schema, &packet) {
+                    let event = event?;
+                    newest = event.time;
+                    if !event.is_thread_change {
+                        self.keep(&event)?;
+                    }
+                }
+                Ok(())
+            });
+            if let Err(fault) = outcome {
+                self.problems.add(|| format!("{name}, packet {}: {fault}", number + 1));
+                if fault == Fault::TooMuch {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, raw: &packet::RawEvent<'_>) -> Result<(), Fault> {
+        let fields = raw.kind_in(self.schema).fields.len();
+        self.memory += size_of::<Event>() + fields * size_of::<Value>() + raw.bytes.len();
+        if self.memory > MAX_MEMORY {
+            return Err(Fault::TooMuch);
+        }
+        let mut values = Vec::with_capacity(fields);
+        values.extend(raw.fields().map(|(shape, field)| shape.value(field)));
+        let time = self.schema.nanoseconds(raw.time);
+        self.events.push(Event { time, thread: raw.thread, kind: raw.kind, values });
+        Ok(())
+    }
+}
+
+/// Sentences about what went wrong. A hostile trail can be wrong in more places than anybody wants to read.
+#[derive(Default)]
+struct Problems {
+    sentences: Vec<String>,
+    unsaid: usize,
+}
+
+impl Problems {
+    const MAX: usize = 100;
+
+    fn add(&mut self, sentence: impl FnOnce() -> String) {
+        if self.sentences.len() < Problems::MAX {
+            self.sentences.push(sentence());
+        } else {
+            self.unsaid += 1;
+        }
+    }
+
+    fn into_sentences(mut self) -> Vec<String> {
+        if self.unsaid > 0 {
+            self.sentences.push(format!("and {} more problems like these", self.unsaid));
+        }
+        self.sentences
     }
 }
