@@ -5,6 +5,11 @@
 //! they are given; only `process` reads `/proc`. Every byte from a core, a process or a ring is hostile until it
 //! has been checked, and a part that could not be had is a problem in the report, never a lost report.
 
+pub mod assemble;
 pub mod core;
 pub mod maps;
 pub mod memory;
+pub mod minidump;
+pub mod process;
+pub mod stack;
+pub mod trail;

@@ -40,7 +40,7 @@ impl Mapping {
 /// The most mappings that are looked at: twice `vm.max_map_count`'s usual value.
 const LIMIT: usize = 1 << 17;
 
-/// Parses the text of `/proc/PID/maps`. Lines that cannot be read are left out and counted in a problem.
+/// Parses the text of `/proc/PID/maps` into mappings in order of their addresses. Lines that cannot be read are left out and counted in a problem.
 pub fn parse(text: &[u8]) -> (Vec<Mapping>, Vec<Problem>) {
     let mut mappings = Vec::new();
     let mut bad = 0;
@@ -58,7 +58,14 @@ pub fn parse(text: &[u8]) -> (Vec<Mapping>, Vec<Problem>) {
     if bad > 0 {
         problems.push(Problem::new("maps", format!("{bad} lines of the process's maps could not be read")));
     }
+    mappings.sort_by_key(|mapping| mapping.start);
     (mappings, problems)
+}
+
+/// The mapping that `address` lies in. `mappings` are in order of their addresses, as [`parse`] gives them.
+pub fn find(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
+    let behind = mappings.partition_point(|mapping| mapping.start <= address);
+    mappings.get(behind.checked_sub(1)?).filter(|mapping| mapping.contains(address))
 }
 
 /// What a core knows of the process's mappings, for when its `/proc` is gone.
@@ -66,7 +73,8 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
     const AT_SYSINFO_EHDR: u64 = 33;
     let vdso = head.auxv_value(AT_SYSINFO_EHDR);
     let main_stack = head.threads.iter().find(|thread| thread.tid == head.pid).map(|t| t.registers.stack());
-    head.segments
+    let mut mappings: Vec<Mapping> = head
+        .segments
         .iter()
         .take(LIMIT)
         .map(|segment| {
@@ -91,7 +99,9 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
                 path,
             }
         })
-        .collect()
+        .collect();
+    mappings.sort_by_key(|mapping| mapping.start);
+    mappings
 }
 
 /// The text of `/proc/PID/maps` for `mappings`: what a minidump carries when `/proc` is gone.

@@ -1,0 +1,171 @@
+//! Copies of threads' stacks, taken once while the process stands still, for the unwinder and the minidump.
+//!
+//! Also finds the stacks that signal handlers on a sigaltstack interrupted: without them a stack overflow would have
+//! an empty backtrace. Never follows any other pointer. Sizes are capped per thread and in all, so that neither a
+//! thousand threads nor a hostile stack pointer can make a report large.
+
+use foretrace_report::schema::Problem;
+
+use crate::core::{CoreHead, EM_X86_64, u16_at, u32_at, u64_at};
+use crate::maps::{self, Mapping};
+use crate::memory::Memory;
+
+/// A copy of the innermost part of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The thread that runs on it.
+    pub tid: i32,
+    /// The address of the first byte.
+    pub start: u64,
+    /// What is there.
+    pub bytes: Vec<u8>,
+    /// Whether this is the stack that a signal handler on another stack interrupted.
+    pub interrupted: bool,
+}
+
+impl Stack {
+    /// The first address behind the copy.
+    pub fn end(&self) -> u64 {
+        self.start.saturating_add(self.bytes.len() as u64)
+    }
+}
+
+/// How many bytes are copied at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of each of the crashed thread's stacks.
+    pub crashed: u64,
+    /// Of each other stack.
+    pub other: u64,
+    /// Of all stacks together; the crashed thread's come first.
+    pub total: u64,
+}
+
+impl Default for Limits {
+    // The usual 8 MiB stack whole, where it overflowed; 1,000 threads still get 48 KiB each.
+    fn default() -> Self {
+        Limits { crashed: 8 << 20, other: 256 << 10, total: 64 << 20 }
+    }
+}
+
+/// Bytes below the stack pointer that leaf functions may use.
+const RED_ZONE: u64 = 128;
+/// How far below a stack its pointer may be after an overflow.
+const OVERFLOW_REACH: u64 = 1 << 20;
+/// A thread with more nested signal frames than this has made them up.
+const SIGNAL_FRAMES: usize = 8;
+
+/// Copies every thread's stack, the crashed thread's first.
+pub fn copy(
+    head: &CoreHead,
+    mappings: &[Mapping],
+    memory: &dyn Memory,
+    limits: &Limits,
+) -> (Vec<Stack>, Vec<Problem>) {
+    let mut stacks = Vec::new();
+    let mut problems = Vec::new();
+    let mut left = limits.total;
+    for (index, thread) in head.threads.iter().enumerate() {
+        let waiting = (head.threads.len() - index) as u64;
+        let cap = if index == 0 { limits.crashed } else { limits.other.min(left / waiting) }.min(left);
+        let mut pointers = vec![thread.registers.stack()];
+        let mut copied: Vec<Stack> = Vec::new();
+        while let Some(pointer) = pointers.pop() {
+            if copied.len() == SIGNAL_FRAMES || copied.iter().any(|s| s.start <= pointer && pointer < s.end())
+            {
+                continue;
+            }
+            let interrupted = !copied.is_empty();
+            match copy_one(mappings, memory, pointer, cap.min(left)) {
+                Ok((start, bytes)) => {
+                    left = left.saturating_sub(bytes.len() as u64);
+                    if head.machine == EM_X86_64 {
+                        pointers.extend(interrupted_pointers(start, &bytes, mappings));
+                    }
+                    copied.push(Stack { tid: thread.tid, start, bytes, interrupted });
+                }
+                Err(reason) => problems
+                    .push(Problem::new("memory", format!("no stack of thread {}: {reason}", thread.tid))),
+            }
+        }
+        stacks.append(&mut copied);
+    }
+    (stacks, summarised(problems))
+}
+
+fn copy_one(
+    mappings: &[Mapping],
+    memory: &dyn Memory,
+    pointer: u64,
+    cap: u64,
+) -> Result<(u64, Vec<u8>), String> {
+    let mapping = stack_mapping(mappings, pointer)
+        .ok_or_else(|| format!("its pointer {pointer:#x} is in no writable mapping"))?;
+    let start = (pointer.saturating_sub(RED_ZONE) & !0xf).max(mapping.start);
+    let length = (mapping.end - start).min(cap);
+    let bytes = memory.read_vec(start, length as usize);
+    match bytes.len() {
+        0 => Err(format!("{length} bytes at {start:#x} could not be read")),
+        _ => Ok((start, bytes)),
+    }
+}
+
+// After an overflow the pointer is in the guard page or below it: the stack is the next mapping above.
+fn stack_mapping(mappings: &[Mapping], pointer: u64) -> Option<&Mapping> {
+    let first = mappings.partition_point(|mapping| mapping.end <= pointer);
+    mappings
+        .get(first..)?
+        .iter()
+        .take_while(|mapping| mapping.start <= pointer || mapping.start - pointer <= OVERFLOW_REACH)
+        .find(|mapping| mapping.readable && mapping.writable)
+}
+
+// The kernel's rt_sigframe on x86-64, from its lowest address. The restorer's code cannot be looked at: it is in a
+// library's text, which the kernel keeps out of cores. The frame's own shape is told from other data instead.
+//
+//     0  address of the restorer      8  uc_flags, at most 7      16 uc_link     24 uc_stack
+//    48  r8 ... (8 bytes each)      168  rsp    176 rip    184 eflags    192 cs, gs, fs, ss (2 bytes each)
+//   232  address of the FXSAVE area, which the kernel puts above, 64-byte aligned
+fn interrupted_pointers(start: u64, stack: &[u8], mappings: &[Mapping]) -> Vec<u64> {
+    const FRAME_BYTES: usize = 240;
+    const USER_CODE_SEGMENT: u16 = 0x33;
+    const FXSAVE_REACH: u64 = 64 << 10;
+    let mut found = Vec::new();
+    let executable = |address| maps::find(mappings, address).is_some_and(|mapping| mapping.executable);
+    // The frame starts 8 bytes below a 16-byte boundary, like any function's.
+    let first = (8u64.wrapping_sub(start) & 0xf) as usize;
+    for at in (first..stack.len().saturating_sub(FRAME_BYTES)).step_by(16) {
+        if u32_at(stack, at + 8).is_none_or(|flags| flags > 7) || u32_at(stack, at + 12) != Some(0) {
+            continue;
+        }
+        let (Some(segment), Some(fxsave), Some(restorer), Some(pointer)) =
+            (u16_at(stack, at + 192), u64_at(stack, at + 232), u64_at(stack, at), u64_at(stack, at + 168))
+        else {
+            break;
+        };
+        let address = start + at as u64;
+        let framed = segment == USER_CODE_SEGMENT
+            && fxsave % 64 == 0
+            && fxsave > address
+            && fxsave - address < FXSAVE_REACH
+            && executable(restorer);
+        if framed && !found.contains(&pointer) {
+            found.push(pointer);
+            if found.len() == SIGNAL_FRAMES {
+                break;
+            }
+        }
+    }
+    found
+}
+
+// A thousand threads must not make a thousand problems.
+fn summarised(mut problems: Vec<Problem>) -> Vec<Problem> {
+    const SHOWN: usize = 4;
+    if problems.len() > SHOWN {
+        let more = problems.len() - SHOWN;
+        problems.truncate(SHOWN);
+        problems.push(Problem::new("memory", format!("{more} more stacks could not be copied")));
+    }
+    problems
+}
