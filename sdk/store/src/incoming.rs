@@ -1,0 +1,218 @@
+//! Making a report: built where nobody else can look, then moved to its owner in one step.
+//!
+//! Used by root's handler for the system's store and by `foretrace-capture` for a user's own. A report is visible whole
+//! or not at all. Nothing here reads what others have written, and no name is followed in a directory that was
+//! handed to a user.
+
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+
+use foretrace_report::ReportId;
+use nix::fcntl::RenameFlags;
+use nix::unistd::{Gid, Uid, fchown, geteuid};
+
+use crate::directory::{Directory, is_directory};
+use crate::report_dir::BUNDLE;
+use crate::{Places, StoreError, random_id};
+
+/// Which store a report goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The system's, which root writes.
+    System,
+    /// The user's own.
+    User,
+}
+
+/// Whose a report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group of the files; their modes give it nothing.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// Root, who gets what cannot be given to anybody else.
+    pub const ROOT: Owner = Owner { uid: 0, gid: 0 };
+
+    /// The user of this process.
+    pub fn current() -> Owner {
+        Owner { uid: geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    }
+}
+
+/// A report that is being written. Dropped without [`Incoming::publish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Incoming {
+    state: Directory,
+    incoming: Directory,
+    kind: StoreKind,
+    name: String,
+    building: Directory,
+    // Held for as long as the writer lives: a directory whose lock is free has lost its writer.
+    _lock: File,
+    bundle: File,
+    published: bool,
+}
+
+/// What became of a report.
+#[derive(Debug)]
+pub struct Published {
+    /// Its name.
+    pub id: ReportId,
+    /// Whose it is now.
+    pub owner: Owner,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Why it is root's and not the owner's that was asked for, where that is so.
+    pub fallback: Option<StoreError>,
+}
+
+impl Incoming {
+    /// Starts a report, creating the store's directories where they are missing and clearing away what dead writers
+    /// left.
+    ///
+    /// # Errors
+    /// The store's directories cannot be made or written.
+    pub fn begin(places: &Places, kind: StoreKind) -> Result<Incoming, StoreError> {
+        let state = match kind {
+            StoreKind::System => Directory::create(&places.state(), 0o755)?,
+            StoreKind::User => Directory::create(&places.user_state(), 0o700)?,
+        };
+        let incoming = state.make("incoming", 0o700)?;
+        trust(&incoming)?;
+        if incoming.own_stat()?.st_mode & 0o077 != 0 {
+            incoming.set_mode(0o700)?;
+        }
+        sweep(&incoming);
+        let (name, building, lock) = building_directory(&incoming)?;
+        let bundle = building.create_file(BUNDLE)?;
+        Ok(Incoming { state, incoming, kind, name, building, _lock: lock, bundle, published: false })
+    }
+
+    /// The file for the report's container, readable and writable, at the same offset as every other handle of it.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn bundle(&self) -> Result<File, StoreError> {
+        self.bundle.try_clone().map_err(|e| self.building.error(BUNDLE, e))
+    }
+
+    /// Makes the report durable, hands it to `owner` and moves it to its place.
+    ///
+    /// In the system's store a report that cannot be given to `owner` (a full quota, a directory that is not as it
+    /// should be) becomes root's: a report is never lost for that.
+    ///
+    /// # Errors
+    /// The report could not be placed at all; nothing is left of it.
+    pub fn publish(mut self, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
+        self.bundle.sync_all().map_err(|e| self.building.error(BUNDLE, e))?;
+        let reports = match self.kind {
+            StoreKind::System => self.state.make("reports", 0o711)?,
+            StoreKind::User => self.state.make("reports", 0o700)?,
+        };
+        trust(&reports)?;
+        match self.place(&reports, id, owner) {
+            Ok(path) => Ok(Published { id, owner, path, fallback: None }),
+            Err(error) if owner.uid != 0 && geteuid().is_root() => {
+                let path = self.place(&reports, id, Owner::ROOT)?;
+                Ok(Published { id, owner: Owner::ROOT, path, fallback: Some(error) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn place(&mut self, reports: &Directory, id: ReportId, owner: Owner) -> Result<PathBuf, StoreError> {
+        let shelf = own_shelf(reports, owner)?;
+        let (user, group) = (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
+        fchown(&self.bundle, user, group).map_err(|e| self.building.error(BUNDLE, e))?;
+        fchown(&self.building, user, group).map_err(|e| self.incoming.error(&self.name, e))?;
+        self.building.sync()?;
+        let id = id.to_string();
+        self.incoming.rename(&self.name, &shelf, &id, RenameFlags::RENAME_NOREPLACE)?;
+        // From here on the report is visible: a failing sync must not make it look lost.
+        self.published = true;
+        let _ = shelf.sync();
+        let _ = self.incoming.sync();
+        Ok(shelf.path().join(id))
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.published {
+            // What cannot be removed now, the next writer's sweep removes.
+            let _ = self.incoming.remove_tree(&self.name, BUNDLE);
+        }
+    }
+}
+
+/// The directory of one user's reports: created for them, or found to be theirs.
+fn own_shelf(reports: &Directory, owner: Owner) -> Result<Directory, StoreError> {
+    let name = owner.uid.to_string();
+    let shelf = reports.make(&name, 0o700)?;
+    let stat = shelf.own_stat()?;
+    if stat.st_uid != owner.uid {
+        // Root's and empty of meaning: a writer died between making it and giving it away.
+        if stat.st_uid != geteuid().as_raw() {
+            return Err(reports.untrusted(&name, "it belongs to another user"));
+        }
+        fchown(&shelf, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+            .map_err(|e| reports.error(&name, e))?;
+    }
+    if stat.st_mode & 0o7777 != 0o700 {
+        shelf.set_mode(0o700)?;
+    }
+    Ok(shelf)
+}
+
+/// A store's own directory is believed only if this user made it and no other can add names to it.
+fn trust(directory: &Directory) -> Result<(), StoreError> {
+    let stat = directory.own_stat()?;
+    let refused = |why| Err(StoreError::Untrusted { what: directory.path().display().to_string(), why });
+    match stat {
+        _ if stat.st_uid != geteuid().as_raw() => refused("it belongs to another user"),
+        _ if stat.st_mode & 0o022 != 0 => refused("others may write to it"),
+        _ => Ok(()),
+    }
+}
+
+fn building_directory(incoming: &Directory) -> Result<(String, Directory, File), StoreError> {
+    // Another writer's sweep may take a new directory for an abandoned one in the moment before it is locked.
+    for _ in 0..16 {
+        let name = random_id()?.to_string();
+        let building = match incoming.make_new(&name, 0o700) {
+            Err(error) if error.is_missing() => continue,
+            other => other?,
+        };
+        let lock = building.as_file()?;
+        if lock.try_lock().is_ok() && building.own_stat()?.st_nlink > 0 {
+            return Ok((name, building, lock));
+        }
+    }
+    Err(incoming.untrusted("", "new directories in it vanish at once"))
+}
+
+/// Removes what dead writers left; the living hold their directory's lock.
+pub(crate) fn sweep(incoming: &Directory) {
+    for name in incoming.names().unwrap_or_default() {
+        let abandoned = |name: &str| {
+            let directory = incoming.subdirectory(name).ok()?;
+            let lock = directory.as_file().ok()?;
+            match lock.try_lock() {
+                Ok(()) => Some(lock),
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
+            }
+        };
+        match incoming.stat(&name) {
+            Ok(stat) if is_directory(&stat) => {
+                if let Some(_lock) = abandoned(&name) {
+                    let _ = incoming.remove_tree(&name, BUNDLE);
+                }
+            }
+            _ => {}
+        }
+    }
+}

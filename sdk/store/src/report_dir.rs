@@ -1,0 +1,201 @@
+//! One report's directory: `bundle.zip` and what a person's answer adds to it.
+//!
+//! Owns the names of the files, the limits under which they are read and how they are replaced. What they mean is not
+//! its business. Every access starts from the held directory of the report's owner and follows no link.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use foretrace_report::bundle::{BundleReader, Limits};
+use foretrace_report::{Report, ReportId};
+
+use crate::directory::{Directory, on_disk, read_limited, require_regular};
+use crate::incoming::{Owner, StoreKind};
+use crate::{StoreError, as_user};
+
+/// The report itself; written once, never changed.
+pub const BUNDLE: &str = "bundle.zip";
+/// The answer, and the receipt in it.
+pub const CONSENT: &str = "consent.json";
+/// What became of sending.
+pub const DELIVERY: &str = "delivery.json";
+/// The bytes that were agreed to.
+pub const OUTGOING: &str = "outgoing.zip";
+/// What this report's pseudonyms are made with.
+pub const SALT: &str = "salt";
+
+/// The files of a report directory that may change, and how long each may be.
+const CHANGEABLE: [(&str, u64); 4] =
+    [(CONSENT, 64 << 20), (DELIVERY, 1 << 20), (OUTGOING, 2 << 30), (SALT, 4096)];
+
+/// A report in a store.
+#[derive(Clone, Debug)]
+pub struct ReportDir {
+    id: ReportId,
+    owner: Owner,
+    kind: StoreKind,
+    shelf: Arc<Directory>,
+    // Whether the reader is root and the report another user's.
+    foreign: bool,
+    modified: i64,
+    bytes: u64,
+}
+
+impl ReportDir {
+    /// The directory `id` on `owner`'s shelf, as far as it can be known without reading it.
+    pub(crate) fn examine(
+        shelf: &Arc<Directory>,
+        id: ReportId,
+        owner: Owner,
+        kind: StoreKind,
+        foreign: bool,
+    ) -> Result<ReportDir, StoreError> {
+        let name = id.to_string();
+        let mut report =
+            ReportDir { id, owner, kind, shelf: Arc::clone(shelf), foreign, modified: 0, bytes: 0 };
+        let stat = if foreign {
+            let stat =
+                require_regular(report.open_file(BUNDLE)?).map_err(|why| report.untrusted(BUNDLE, why))?;
+            report.bytes = on_disk(&stat);
+            stat
+        } else {
+            report.bytes = shelf.size_of(&name);
+            shelf.subdirectory(&name)?.stat(BUNDLE)?
+        };
+        report.modified = stat.st_mtime;
+        Ok(report)
+    }
+
+    /// The report's name.
+    pub fn id(&self) -> ReportId {
+        self.id
+    }
+
+    /// The user whose it is.
+    pub fn uid(&self) -> u32 {
+        self.owner.uid
+    }
+
+    /// The store that it is in.
+    pub fn kind(&self) -> StoreKind {
+        self.kind
+    }
+
+    /// Whether it belongs to somebody else than the user of this process, who may then read but not answer it.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// Where it lies, for messages; the store itself never opens this path.
+    pub fn path(&self) -> PathBuf {
+        self.shelf.path().join(self.id.to_string())
+    }
+
+    /// The space that it takes on disk when it was found.
+    pub fn size(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When the bundle was written, in seconds since 1970.
+    pub fn modified(&self) -> i64 {
+        self.modified
+    }
+
+    /// The report's container.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or is damaged.
+    pub fn bundle(&self) -> Result<BundleReader<File>, StoreError> {
+        Ok(BundleReader::open(self.bundle_file()?, Limits::default())?)
+    }
+
+    /// The container as a file.
+    ///
+    /// # Errors
+    /// It cannot be opened or is no regular file.
+    pub fn bundle_file(&self) -> Result<File, StoreError> {
+        self.open_file(BUNDLE)
+    }
+
+    /// `report.json` of the container.
+    ///
+    /// # Errors
+    /// As [`ReportDir::bundle`].
+    pub fn report(&self) -> Result<Report, StoreError> {
+        Ok(self.bundle()?.report()?)
+    }
+
+    /// All of [`CONSENT`], [`DELIVERY`], [`OUTGOING`] or [`SALT`]; `None` where it is not there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is a link, no regular file or too long; any other name.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let limit = limit_of(name)?;
+        match self.open_file(name) {
+            Ok(mut file) => read_limited(&mut file, &self.path().join(name), limit).map(Some),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces one of the files that [`ReportDir::read`] reads; durable when it returns.
+    ///
+    /// # Errors
+    /// Another user's report, a refusal by the system, any other name.
+    pub fn write_atomically(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        limit_of(name)?;
+        self.own()?.write_atomically(name, content)
+    }
+
+    /// Removes one of the files that [`ReportDir::read`] reads; one that is not there is no error.
+    ///
+    /// # Errors
+    /// As [`ReportDir::write_atomically`].
+    pub fn remove_file(&self, name: &str) -> Result<(), StoreError> {
+        limit_of(name)?;
+        match self.own()?.remove_file(name) {
+            Err(error) if error.is_missing() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Erases the report.
+    ///
+    /// # Errors
+    /// Another user's report, or a refusal by the system.
+    pub fn remove(self) -> Result<(), StoreError> {
+        self.own()?;
+        self.shelf.remove_tree(&self.id.to_string(), BUNDLE)
+    }
+
+    fn own(&self) -> Result<Directory, StoreError> {
+        if self.foreign {
+            return Err(StoreError::Foreign(self.owner.uid));
+        }
+        self.shelf.subdirectory(&self.id.to_string())
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, StoreError> {
+        if !self.foreign {
+            return self.own()?.open_file(name);
+        }
+        let path = format!("{}/{name}", self.id);
+        let file = as_user::open(std::os::fd::AsFd::as_fd(&*self.shelf), self.owner, &path)
+            .map_err(|source| self.shelf.error(&path, source))?;
+        require_regular(&file).map_err(|why| self.untrusted(name, why))?;
+        Ok(file)
+    }
+
+    fn untrusted(&self, name: &str, why: &'static str) -> StoreError {
+        self.shelf.untrusted(&Path::new(&self.id.to_string()).join(name).to_string_lossy(), why)
+    }
+}
+
+fn limit_of(name: &str) -> Result<u64, StoreError> {
+    CHANGEABLE
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, limit)| *limit)
+        .ok_or_else(|| StoreError::Name(name.to_owned()))
+}
