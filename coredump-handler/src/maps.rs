@@ -55,10 +55,12 @@ pub fn parse(text: &[u8]) -> (Vec<Mapping>, Vec<Problem>) {
             None => bad += 1,
         }
     }
+    bad += mappings.len();
+    let mappings = ordered(mappings);
+    bad -= mappings.len();
     if bad > 0 {
         problems.push(Problem::new("maps", format!("{bad} lines of the process's maps could not be read")));
     }
-    mappings.sort_by_key(|mapping| mapping.start);
     (mappings, problems)
 }
 
@@ -73,7 +75,7 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
     const AT_SYSINFO_EHDR: u64 = 33;
     let vdso = head.auxv_value(AT_SYSINFO_EHDR);
     let main_stack = head.threads.iter().find(|thread| thread.tid == head.pid).map(|t| t.registers.stack());
-    let mut mappings: Vec<Mapping> = head
+    let mappings = head
         .segments
         .iter()
         .take(LIMIT)
@@ -100,8 +102,7 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
             }
         })
         .collect();
-    mappings.sort_by_key(|mapping| mapping.start);
-    mappings
+    ordered(mappings)
 }
 
 /// The text of `/proc/PID/maps` for `mappings`: what a minidump carries when `/proc` is gone.
@@ -128,6 +129,18 @@ pub fn text(mappings: &[Mapping]) -> String {
         );
     }
     text
+}
+
+// The kernel's mappings do not overlap; what does was made up, and searches rely on the order.
+fn ordered(mut mappings: Vec<Mapping>) -> Vec<Mapping> {
+    mappings.sort_by_key(|mapping| mapping.start);
+    let mut end = 0;
+    mappings.retain(|mapping| {
+        let fits = mapping.start >= end && mapping.start < mapping.end;
+        end = if fits { mapping.end } else { end };
+        fits
+    });
+    mappings
 }
 
 // 55d0c0a00000-55d0c0a21000 r--p 00000000 08:01 1234   /usr/bin/with space
