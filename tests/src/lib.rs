@@ -4,6 +4,7 @@
 //! Used by `tests/` and by the developer's commands in `xtask`; the product never links it.
 
 pub mod command;
+pub mod evidence;
 pub mod ledger;
 pub mod machine;
 pub mod server;

@@ -19,17 +19,36 @@ pub fn programs() -> Result<PathBuf> {
     cargo(["build", "--release", "--workspace"])?;
     let folder = release_folder();
     let include = checkout().join("sdk/capi/include");
-    let source = checkout().join("tests/victims/c/victim.c");
-    run(Command::new("gcc")
-        .args(["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-pthread", "-I"])
-        .arg(&include)
-        .arg("-o")
-        .arg(folder.join("victim-c"))
-        .arg(source)
-        .arg("-L")
-        .arg(&folder)
-        .args(["-lforetrace", "-Wl,-rpath,$ORIGIN"]))?;
+    let (headers, libraries) = (format!("-I{}", include.display()), format!("-L{}", folder.display()));
+    compile_victim("victim-c", &[&headers, &libraries, "-lforetrace", "-Wl,-rpath,$ORIGIN"])?;
     Ok(folder)
+}
+
+/// Compiles the victims that only the tests need.
+///
+/// # Errors
+/// A compiler that fails, or libfuse3's headers missing.
+pub fn test_victims() -> Result<()> {
+    let flags = Command::new("pkg-config")
+        .args(["--cflags", "--libs", "fuse3"])
+        .output()
+        .context("cannot run pkg-config")?;
+    ensure!(
+        flags.status.success(),
+        "pkg-config does not know fuse3: {}",
+        String::from_utf8_lossy(&flags.stderr)
+    );
+    let flags = String::from_utf8(flags.stdout)?;
+    compile_victim("mute-fs", &flags.split_whitespace().collect::<Vec<_>>())?;
+    compile_victim("mute-stack", &[])?;
+    compile_victim("secret", &[])
+}
+
+fn compile_victim(name: &str, flags: &[&str]) -> Result<()> {
+    let source = checkout().join("tests/victims/c").join(name).with_extension("c");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-pthread", "-o"]);
+    run(compiler.arg(release_folder().join(name)).arg(source).args(flags))
 }
 
 /// Where release programs are built.

@@ -32,6 +32,7 @@ pub fn run(options: &Options) -> Result<()> {
         cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     }
     build::programs()?;
+    build::test_victims()?;
     if options.filter.is_none() {
         say("unit and component tests");
         cargo(["test", "--workspace", "--exclude", "foretrace-tests"])?;

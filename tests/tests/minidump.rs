@@ -1,0 +1,138 @@
+//! The minidump, read by those who will read it: rust-minidump's processor, gdb beside us, LLDB.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use foretrace_tests::command::run;
+use foretrace_tests::evidence::Evidence;
+use foretrace_tests::ledger;
+use foretrace_tests::world::{Installed, built_programs};
+use minidump_unwind::{Symbolizer, simple_symbol_supplier};
+
+fn victim(world: &Installed, name: &str, death: &str) -> Result<Command> {
+    let book = world.work("ledger");
+    ledger::create(&book, 4)?;
+    let mut command = Command::new(built_programs()?.join(name));
+    command.arg(death).arg(book).args(["4", "100"]);
+    Ok(command)
+}
+
+#[test]
+fn minidump_processor_finds_threads_reason_address_and_modules() -> Result<()> {
+    let world = Installed::new()?;
+    let id = world.crash(&mut victim(&world, "victim-rust", "null")?)?;
+    let dump =
+        minidump::Minidump::read(world.part(&id, "minidump.dmp")?).context("rust-minidump cannot read it")?;
+    let symbols = Symbolizer::new(simple_symbol_supplier(vec![]));
+    let state = tokio::runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(minidump_processor::process_minidump(&dump, &symbols))
+        .context("minidump-processor cannot process it")?;
+    ensure!(state.threads.len() == 4, "{} threads", state.threads.len());
+    let exception = state.exception_info.as_ref().context("no exception")?;
+    ensure!(exception.reason.to_string().starts_with("SIGSEGV"), "reason {}", exception.reason);
+    ensure!(exception.address.0 == 0, "address {}", exception.address);
+    let names: Vec<_> =
+        state.modules.iter().map(|module| minidump::Module::code_file(module).into_owned()).collect();
+    ensure!(names.iter().any(|name| name.ends_with("/victim-rust")), "{names:?}");
+    ensure!(names.iter().any(|name| name.contains("libc.so.6")), "{names:?}");
+    let crashed = state.requesting_thread.context("no crashed thread")?;
+    ensure!(!state.threads[crashed].frames.is_empty(), "the crashed thread has no frames");
+    let named = state.threads.iter().filter_map(|thread| thread.thread_name.clone()).collect::<Vec<_>>();
+    ensure!(named.iter().any(|name| name == "worker-1"), "thread names {named:?}");
+    Ok(())
+}
+
+#[test]
+fn the_crashed_threads_functions_equal_gdbs_on_a_core_of_the_same_victim() -> Result<()> {
+    let world = Installed::new()?;
+    let mut differences = Vec::new();
+    for (name, death) in [
+        ("victim-c", "null"),
+        ("victim-c", "abort"),
+        ("victim-c", "stack-overflow"),
+        ("victim-c", "in-handler"),
+        ("victim-rust", "null"),
+        ("victim-rust", "abort"),
+        ("victim-rust", "in-handler"),
+    ] {
+        let id = world.crash(&mut victim(&world, name, death)?)?;
+        let ours = Evidence::open(&world, &id)?.crashed_functions();
+        let theirs = gdb_functions(&world, name, death)?;
+        // gdb is asked for its innermost 64 frames; a report bounds an endless recursion too.
+        let ours: Vec<_> = ours.iter().map(|function| bare(function)).take(theirs.len()).collect();
+        if ours != theirs {
+            differences.push(format!("{name} {death}:\n  ours   {ours:?}\n  gdb's  {theirs:?}"));
+        }
+    }
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+/// The named frames of gdb's backtrace of a core that the kernel wrote for the same victim.
+fn gdb_functions(world: &Installed, name: &str, death: &str) -> Result<Vec<String>> {
+    let installed = fs::read_to_string("/proc/sys/kernel/core_pattern")?;
+    let core = world.work("core");
+    world.kernel().set_core_pattern(&core.display().to_string())?;
+    let crashed = victim(world, name, death).and_then(|victim| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""]).arg(victim.get_program());
+        run(shell.args(victim.get_args()))
+    });
+    world.kernel().set_core_pattern(installed.trim_end())?;
+    crashed?;
+    let program = built_programs()?.join(name);
+    let output = run(Command::new("gdb")
+        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "set width 0", "-ex", "bt 64"])
+        .arg(program)
+        .arg(&core))?;
+    fs::remove_file(&core).context("the kernel wrote no core")?;
+    let text = output.success()?.text();
+    Ok(text.lines().filter_map(gdb_function).collect())
+}
+
+/// The function in a line such as `#1  0x0000 in main (argc=1) at a.c:3`; none for frames without a name.
+fn gdb_function(line: &str) -> Option<String> {
+    let rest = line.strip_prefix('#')?.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+    let rest = match rest.split_once(" in ") {
+        Some((address, rest)) if address.starts_with("0x") => rest,
+        _ => rest,
+    };
+    let name = rest.split(" (").next()?;
+    (!name.starts_with("<signal") && !name.starts_with("??")).then(|| bare(name))
+}
+
+/// A function's last path segment without type arguments: debuggers agree on no more.
+fn bare(function: &str) -> String {
+    let mut depth = 0;
+    let mut plain = String::new();
+    for c in function.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' => depth -= 1,
+            c if depth == 0 => plain.push(c),
+            _ => {}
+        }
+    }
+    let segments = plain.split("::").filter(|segment| !segment.is_empty() && !segment.starts_with('{'));
+    segments.last().unwrap_or_default().split('@').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn lldb_opens_the_minidump() -> Result<()> {
+    let world = Installed::new()?;
+    let id = world.crash(&mut victim(&world, "victim-c", "null")?)?;
+    let file = world.work("victim.dmp");
+    fs::write(&file, world.part(&id, "minidump.dmp")?)?;
+    let opened = run(Command::new("lldb")
+        .args(["--batch", "--no-lldbinit", "-o"])
+        .arg(format!("target create --core {}", file.display()))
+        .args(["-o", "thread list", "-o", "bt"]))?
+    .success()?;
+    let text = opened.text();
+    ensure!(text.contains("SIGSEGV"), "{text}");
+    ensure!(text.contains("frame #0"), "{text}");
+    ensure!(text.matches("thread #").count() >= 4, "{text}");
+    Ok(())
+}
