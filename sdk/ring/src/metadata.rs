@@ -223,9 +223,11 @@ pub fn preamble(out: &mut impl Write, uuid: &[u8; 16], clock: &Clock) -> fmt::Re
 /// Those of `out`.
 pub fn event_declaration(out: &mut impl Write, event: &EventDecl<'_>) -> fmt::Result {
     out.write_str("event { name = \"")?;
-    literal(out, event.provider)?;
+    provider(out, event.provider)?;
     out.write_char(':')?;
-    literal(out, event.name)?;
+    // The first single colon ends the provider.
+    literal(out, if event.name.starts_with(':') { "_" } else { "" })?;
+    literal(out, event.name.trim_start_matches(':'))?;
     write!(out, "\"; id = {}; stream_id = 0; ", event.id)?;
     // CTF's levels end at 14 and babeltrace2 warns of a 15: the finest level is the one that is not written.
     if event.level != Level::Trace {
@@ -331,6 +333,24 @@ fn aliases(out: &mut impl Write) -> fmt::Result {
         }
     }
     writeln!(out, "typealias integer {{ size = 8; align = 8; signed = false; }} := {SECRET};")
+}
+
+/// Writes a provider so that none of its colons can be taken for the one behind it: `::` between names stays, all
+/// others become `_`.
+fn provider(out: &mut impl Write, text: &str) -> fmt::Result {
+    let names = cut(text).split("::");
+    for (at, name) in names.enumerate() {
+        if at > 0 {
+            out.write_str("::")?;
+        }
+        let mut parts = name.split(':');
+        literal(out, parts.next().filter(|part| !part.is_empty()).unwrap_or("_"))?;
+        for part in parts {
+            out.write_char('_')?;
+            literal(out, part)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes text into a TSDL string literal. Control characters have no business in a name that terminals will show.
