@@ -1,0 +1,271 @@
+//! Which ELF images a process had mapped, where, and which files may speak for them.
+//!
+//! Owns the rule of belief: an image's extent and build-id come from the process's own memory, and a file or a separate
+//! debug file is used only if it bears the same build-id; after an upgrade or a rebuild the file on disk is another
+//! program, and its names would be wrong without anybody noticing. Files come as descriptors that somebody else has
+//! opened; the only paths opened here lie under the debug directory. Nothing is ever mapped into this process.
+
+mod debug;
+mod dwarf;
+mod image;
+mod section;
+
+use std::cell::OnceCell;
+use std::fmt::Write;
+use std::fs::File;
+
+use foretrace_report::schema::Problem;
+
+use crate::maps::Mapping;
+use crate::memory::Memory;
+
+pub(crate) use debug::DebugFile;
+pub(crate) use dwarf::DwarfSections;
+pub(crate) use image::{Headers, Image, Load};
+pub(crate) use section::{Section, SectionReader};
+
+/// More images than this are not looked at; a large browser has 300.
+const MODULE_LIMIT: usize = 8192;
+/// Problems about single modules; what exceeds it is only counted.
+const PROBLEM_LIMIT: usize = 16;
+const PAGE: u64 = 4096;
+
+/// One ELF image that a process had mapped.
+pub struct Module {
+    /// Its first address.
+    pub base: u64,
+    /// The first address behind it, from its program headers: gaps between its mappings belong to it.
+    pub end: u64,
+    /// The mapped file's path, without ` (deleted)`; `[vdso]` for the kernel's own.
+    pub path: String,
+    /// Its build-id, from the process's memory; from the file only where that memory could not be read.
+    pub build_id: Option<Vec<u8>>,
+    /// Whether the file had been deleted or replaced while the process ran.
+    pub deleted: bool,
+    // What is added to the image's own addresses.
+    bias: u64,
+    image: Option<Image>,
+    debug: OnceCell<Option<DebugFile>>,
+    frames: OnceCell<FrameSections>,
+    dwarf: OnceCell<Option<DwarfSections>>,
+}
+
+/// Where a module's call frame information lies: sections with their addresses in the image.
+pub(crate) struct FrameSections {
+    /// `.eh_frame_hdr`
+    pub search_table: Option<(Section, u64)>,
+    /// `.eh_frame`
+    pub eh_frame: Option<(Section, u64)>,
+    /// `.debug_frame` of the image and of its debug file.
+    pub debug_frames: Vec<Section>,
+    /// `.text`, to which pointers in tables may be relative.
+    pub text: Option<u64>,
+    /// `.got`, likewise.
+    pub got: Option<u64>,
+}
+
+impl Module {
+    /// The build-id in hex.
+    pub fn build_id_hex(&self) -> Option<String> {
+        self.build_id.as_deref().map(hex)
+    }
+
+    /// The address in the image that `address` in the process stands for.
+    pub(crate) fn relative(&self, address: u64) -> u64 {
+        address.wrapping_sub(self.bias)
+    }
+
+    /// Where `relative` of the image lies in the process.
+    pub(crate) fn absolute(&self, relative: u64) -> u64 {
+        self.bias.wrapping_add(relative)
+    }
+
+    /// The believed file.
+    pub(crate) fn image(&self) -> Option<&Image> {
+        self.image.as_ref()
+    }
+
+    /// Its call frame information, looked for once.
+    pub(crate) fn frame_sections(&self) -> &FrameSections {
+        self.frames.get_or_init(|| {
+            let separate = self.debug().map(|debug| &debug.image);
+            let images = [self.image.as_ref(), separate].into_iter().flatten();
+            FrameSections {
+                search_table: self.image.as_ref().and_then(Image::eh_frame_hdr),
+                eh_frame: self.image.as_ref().and_then(Image::eh_frame),
+                debug_frames: images
+                    .filter(|image| image.has(".debug_frame"))
+                    .map(|image| image.section(".debug_frame"))
+                    .collect(),
+                text: self.image.as_ref().and_then(|image| image.address(".text")),
+                got: self.image.as_ref().and_then(|image| image.address(".got")),
+            }
+        })
+    }
+
+    /// Its debug information, looked for once: of the separate file, else of the image itself.
+    pub(crate) fn dwarf_sections(&self) -> Option<&DwarfSections> {
+        let find = || {
+            let separate = self.debug().and_then(|debug| DwarfSections::new(&debug.image, debug.shared.as_ref()));
+            separate.or_else(|| DwarfSections::new(self.image()?, None))
+        };
+        self.dwarf.get_or_init(find).as_ref()
+    }
+
+    /// The separate debug file, looked for once.
+    pub(crate) fn debug(&self) -> Option<&DebugFile> {
+        self.debug.get_or_init(|| DebugFile::find(self.build_id.as_deref()?)).as_ref()
+    }
+}
+
+/// All ELF images of a process.
+pub struct Modules {
+    modules: Vec<Module>,
+    // Executable ranges, sorted: where a return address may point, also in code that is no module's.
+    executable: Vec<(u64, u64)>,
+}
+
+impl Modules {
+    /// Finds the images in `maps`. `open` gives a descriptor of the file behind a mapping, and only that file's bytes
+    /// are read; the process's `memory` decides whether it is believed.
+    pub fn new(
+        maps: &[Mapping],
+        memory: &dyn Memory,
+        open: &mut dyn FnMut(&Mapping) -> Option<File>,
+    ) -> (Modules, Vec<Problem>) {
+        let mut sorted: Vec<&Mapping> = maps.iter().filter(|m| m.start < m.end).collect();
+        sorted.sort_by_key(|mapping| mapping.start);
+        let executable = sorted.iter().filter(|m| m.executable).map(|m| (m.start, m.end)).collect();
+        let mut modules: Vec<Module> = Vec::new();
+        let mut problems = Vec::new();
+        for (index, first) in sorted.iter().enumerate() {
+            let covered = modules.last().is_some_and(|last| first.start < last.end);
+            if covered || !may_start_image(first) {
+                continue;
+            }
+            if modules.len() == MODULE_LIMIT {
+                problems.push(Problem::new("modules", format!("only the first {MODULE_LIMIT} were looked at")));
+                break;
+            }
+            if let Some((module, problem)) = load(first, &sorted[index..], memory, open) {
+                modules.push(module);
+                problems.extend(problem.map(|what| Problem::new("modules", what)));
+            }
+        }
+        if problems.len() > PROBLEM_LIMIT {
+            let more = problems.len() - PROBLEM_LIMIT;
+            problems.truncate(PROBLEM_LIMIT);
+            problems.push(Problem::new("modules", format!("{more} more could not be read as they were mapped")));
+        }
+        (Modules { modules, executable }, problems)
+    }
+
+    /// The module that `address` lies in.
+    pub fn find(&self, address: u64) -> Option<&Module> {
+        let behind = self.modules.partition_point(|module| module.base <= address);
+        self.modules.get(behind.checked_sub(1)?).filter(|module| address < module.end)
+    }
+
+    /// All modules in the order of their addresses.
+    pub fn iter(&self) -> impl Iterator<Item = &Module> {
+        self.modules.iter()
+    }
+
+    /// Whether code at `address` can have been run.
+    pub fn is_executable(&self, address: u64) -> bool {
+        let behind = self.executable.partition_point(|range| range.0 <= address);
+        behind.checked_sub(1).and_then(|i| self.executable.get(i)).is_some_and(|range| address < range.1)
+    }
+}
+
+fn may_start_image(mapping: &Mapping) -> bool {
+    mapping.offset == 0 && (mapping.path.starts_with('/') || mapping.path == "[vdso]")
+}
+
+// The module that starts with `first`, and a sentence about what is wrong with its file.
+fn load(
+    first: &Mapping,
+    following: &[&Mapping],
+    memory: &dyn Memory,
+    open: &mut dyn FnMut(&Mapping) -> Option<File>,
+) -> Option<(Module, Option<String>)> {
+    let in_memory = Headers::parse(|offset, length| memory.read_vec(first.start.wrapping_add(offset), length));
+    let mut in_file = || -> Option<Image> { open(first).and_then(Image::from_file) };
+    let (path, deleted) = match first.path.strip_suffix(" (deleted)") {
+        Some(path) => (path.to_owned(), true),
+        None => (first.path.clone(), false),
+    };
+    let module = |placed: Placed, build_id, image| Module {
+        base: first.start,
+        end: placed.end,
+        path: path.clone(),
+        build_id,
+        deleted,
+        bias: placed.bias,
+        image,
+        debug: OnceCell::new(),
+        frames: OnceCell::new(),
+        dwarf: OnceCell::new(),
+    };
+    // A file that is only read through a mapping is no image: its segments are not where they should be.
+    let Some(headers) = in_memory else {
+        // The kernel withheld even the first page, or the process overwrote it: only the file is left.
+        let image = in_file()?;
+        let placed = place(&image.headers, first, following)?;
+        let build_id = image.build_ids().into_iter().next();
+        let what = format!("{path}: its start is not readable in memory, so its file is taken unverified");
+        return Some((module(placed, build_id, Some(image)), Some(what)));
+    };
+    let placed = place(&headers, first, following)?;
+    let build_id = headers.build_id_in(memory, placed.bias);
+    let from_memory = || Image::from_memory(&headers, memory, placed.bias);
+    if first.path == "[vdso]" {
+        return Some((module(placed, build_id, from_memory()), None));
+    }
+    let (image, what) = match (in_file(), &build_id) {
+        (None, _) => (None, Some(format!("{path}: its file could not be opened, so its functions have no names"))),
+        (Some(image), Some(id)) if image.build_ids().contains(id) => (Some(image), None),
+        // Linked without a build-id: the program headers are what can be compared.
+        (Some(image), None) if image.headers == headers => (Some(image), None),
+        (Some(_), _) => {
+            (None, Some(format!("{path}: the file is not the one that was mapped, so its functions have no names")))
+        }
+    };
+    Some((module(placed, build_id, image.or_else(from_memory)), what))
+}
+
+#[derive(Clone, Copy)]
+struct Placed {
+    bias: u64,
+    end: u64,
+}
+
+// Where the image that `first` starts lies; `None` if its code is not mapped where its program headers put it.
+fn place(headers: &Headers, first: &Mapping, following: &[&Mapping]) -> Option<Placed> {
+    let start = headers.loads.iter().find(|load| load.offset < PAGE)?;
+    let bias = first.start.wrapping_sub(start.address & !(PAGE - 1));
+    let end = headers
+        .loads
+        .iter()
+        .map(|load| bias.wrapping_add(load.address).saturating_add(load.memory_size))
+        .filter(|end| *end > first.start)
+        .max()?
+        .checked_next_multiple_of(PAGE)?;
+    let runs = |load: &Load| {
+        let address = bias.wrapping_add(load.address);
+        let mapping = following.iter().take_while(|m| m.start <= address).find(|m| m.contains(address));
+        // Anonymous: some programs move their code to huge pages.
+        mapping.is_some_and(|m| m.executable && (m.inode == 0 || m.inode == first.inode))
+    };
+    headers.loads.iter().any(|load| load.executable && runs(load)).then_some(Placed { bias, end })
+}
+
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

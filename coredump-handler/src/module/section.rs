@@ -1,0 +1,404 @@
+//! Bytes of an ELF image, read when they are looked at, and the [`gimli::Reader`] over them.
+//!
+//! Owns the one way in which an image's bytes come into this process: by positioned reads of an already opened file, in
+//! chunks that are kept. Never maps a file: its owner could truncate it, and the first touch behind the new end would
+//! kill us. Never reads more of one image than [`BUDGET`], whatever its headers promise.
+
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+
+use gimli::{Error, LittleEndian, Reader, ReaderOffsetId};
+
+/// The most that is read of one image: debug information of a large browser, and not a sparse file's terabytes.
+const BUDGET: u64 = 2 << 30;
+/// Longer sections are not believed.
+const SECTION_LIMIT: u64 = 4 << 30;
+/// Large enough that reading ahead pays, small enough that a lookup in a huge table stays cheap.
+const CHUNK: usize = 32 << 10;
+
+/// Where an image's bytes come from.
+pub(crate) enum Source {
+    /// An opened file, and how much may still be read of it.
+    File(File, Cell<u64>),
+    /// A copy: an image that exists only in a process's memory, or a decompressed one.
+    Bytes(Box<[u8]>),
+}
+
+impl Source {
+    pub(crate) fn file(file: File) -> Rc<Source> {
+        Rc::new(Source::File(file, Cell::new(BUDGET)))
+    }
+
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Rc<Source> {
+        Rc::new(Source::Bytes(bytes.into_boxed_slice()))
+    }
+
+    /// Up to `length` bytes at `offset`; fewer where there are no more. The caller bounds `length`.
+    pub(crate) fn read(&self, offset: u64, length: usize) -> Vec<u8> {
+        match self {
+            Source::Bytes(bytes) => {
+                let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or(&[]);
+                rest[..length.min(rest.len())].to_vec()
+            }
+            Source::File(file, budget) => {
+                let Some(left) = budget.get().checked_sub(length as u64) else { return Vec::new() };
+                budget.set(left);
+                let mut bytes = vec![0; length];
+                let mut filled = 0;
+                while filled < length {
+                    let at = offset.saturating_add(filled as u64);
+                    match file.read_at(&mut bytes[filled..], at) {
+                        Ok(0) => break,
+                        Ok(count) => filled += count,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        // EINVAL for an offset beyond i64, EIO of a broken disk: the bytes are not to be had.
+                        Err(_) => break,
+                    }
+                }
+                bytes.truncate(filled);
+                bytes
+            }
+        }
+    }
+}
+
+/// A range of an image.
+pub(crate) struct Section {
+    source: Rc<Source>,
+    offset: u64,
+    length: usize,
+    chunks: Box<[OnceCell<Box<[u8]>>]>,
+}
+
+impl Section {
+    /// `length` bytes of `source` from `offset`. A section that is too long to be true is empty.
+    pub(crate) fn new(source: &Rc<Source>, offset: u64, length: u64) -> Section {
+        let length = if length > SECTION_LIMIT { 0 } else { usize::try_from(length).unwrap_or(0) };
+        let chunks = match **source {
+            Source::File(..) => length.div_ceil(CHUNK),
+            Source::Bytes(_) => 0,
+        };
+        Section {
+            source: source.clone(),
+            offset,
+            length,
+            chunks: (0..chunks).map(|_| OnceCell::new()).collect(),
+        }
+    }
+
+    /// No bytes: what stands for a section that an image does not have.
+    pub(crate) fn empty() -> Section {
+        Section::new(&Source::bytes(Vec::new()), 0, 0)
+    }
+
+    pub(crate) fn reader(&self) -> SectionReader<'_> {
+        SectionReader { section: self, at: 0, end: self.length, window: &[] }
+    }
+
+    /// The NUL-terminated text at `at`, at most `limit` bytes of it.
+    pub(crate) fn text(&self, at: usize, limit: usize) -> Option<String> {
+        let mut reader = self.reader();
+        reader.skip(at).ok()?;
+        let length = reader.find(0).ok()?;
+        reader.truncate(length.min(limit)).ok()?;
+        reader.to_slice().ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// All of it, if it is no longer than `limit`.
+    pub(crate) fn whole(&self, limit: usize) -> Option<Vec<u8>> {
+        (self.length <= limit).then(|| self.source.read(self.offset, self.length))
+    }
+
+    // What is at hand from `at`: never empty within the section, unless the file is shorter than it says.
+    fn window(&self, at: usize) -> &[u8] {
+        if at >= self.length {
+            return &[];
+        }
+        match &*self.source {
+            Source::Bytes(bytes) => {
+                let start = usize::try_from(self.offset).ok().and_then(|offset| offset.checked_add(at));
+                let rest = start.and_then(|start| bytes.get(start..)).unwrap_or(&[]);
+                &rest[..rest.len().min(self.length - at)]
+            }
+            Source::File(..) => {
+                let Some(cell) = self.chunks.get(at / CHUNK) else { return &[] };
+                let chunk = cell.get_or_init(|| {
+                    let start = at / CHUNK * CHUNK;
+                    let length = CHUNK.min(self.length - start);
+                    self.source.read(self.offset.saturating_add(start as u64), length).into_boxed_slice()
+                });
+                chunk.get(at % CHUNK..).unwrap_or(&[])
+            }
+        }
+    }
+}
+
+/// A cursor over a [`Section`].
+#[derive(Clone, Copy)]
+pub(crate) struct SectionReader<'a> {
+    section: &'a Section,
+    at: usize,
+    end: usize,
+    // The next bytes, where they are at hand: starts at `at`, never reaches beyond `end`.
+    window: &'a [u8],
+}
+
+impl<'a> SectionReader<'a> {
+    fn fill(&mut self) {
+        if self.window.is_empty() {
+            let window = self.section.window(self.at);
+            self.window = &window[..window.len().min(self.end - self.at)];
+        }
+    }
+
+    fn end_of_bytes<T>(&self) -> gimli::Result<T> {
+        Err(Error::UnexpectedEof(self.offset_id()))
+    }
+
+    // `count` is at most the window's length.
+    fn advance(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.window.split_at(count);
+        self.window = rest;
+        self.at += count;
+        taken
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> gimli::Result<[u8; N]> {
+        if let Some((bytes, rest)) = self.window.split_first_chunk::<N>() {
+            self.window = rest;
+            self.at += N;
+            return Ok(*bytes);
+        }
+        let mut bytes = [0; N];
+        self.read_slice(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for SectionReader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.at, self.end)
+    }
+}
+
+impl Reader for SectionReader<'_> {
+    type Endian = LittleEndian;
+    type Offset = usize;
+
+    fn endian(&self) -> LittleEndian {
+        LittleEndian
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.end - self.at
+    }
+
+    fn empty(&mut self) {
+        self.end = self.at;
+        self.window = &[];
+    }
+
+    fn truncate(&mut self, len: usize) -> gimli::Result<()> {
+        if len > self.len() {
+            return self.end_of_bytes();
+        }
+        self.end = self.at + len;
+        self.window = &self.window[..self.window.len().min(len)];
+        Ok(())
+    }
+
+    fn offset_from(&self, base: &Self) -> usize {
+        self.at.saturating_sub(base.at)
+    }
+
+    fn offset_id(&self) -> ReaderOffsetId {
+        ReaderOffsetId(self.at as u64)
+    }
+
+    fn lookup_offset_id(&self, id: ReaderOffsetId) -> Option<usize> {
+        let at = usize::try_from(id.0).ok()?;
+        (self.at..=self.end).contains(&at).then(|| at - self.at)
+    }
+
+    fn find(&self, byte: u8) -> gimli::Result<usize> {
+        let mut rest = *self;
+        loop {
+            rest.fill();
+            if rest.window.is_empty() {
+                return self.end_of_bytes();
+            }
+            match rest.window.iter().position(|b| *b == byte) {
+                Some(position) => return Ok(rest.at + position - self.at),
+                None => rest.advance(rest.window.len()),
+            };
+        }
+    }
+
+    #[inline]
+    fn skip(&mut self, len: usize) -> gimli::Result<()> {
+        if len <= self.window.len() {
+            self.advance(len);
+        } else if len <= self.len() {
+            self.window = &[];
+            self.at += len;
+        } else {
+            return self.end_of_bytes();
+        }
+        Ok(())
+    }
+
+    fn split(&mut self, len: usize) -> gimli::Result<Self> {
+        let mut first = *self;
+        first.truncate(len)?;
+        self.skip(len)?;
+        Ok(first)
+    }
+
+    fn to_slice(&self) -> gimli::Result<Cow<'_, [u8]>> {
+        let mut rest = *self;
+        rest.fill();
+        if rest.window.len() == self.len() {
+            return Ok(Cow::Borrowed(rest.window));
+        }
+        let mut bytes = Vec::new();
+        while !rest.is_empty() {
+            rest.fill();
+            if rest.window.is_empty() {
+                return self.end_of_bytes();
+            }
+            bytes.extend_from_slice(rest.advance(rest.window.len()));
+        }
+        Ok(Cow::Owned(bytes))
+    }
+
+    fn to_string(&self) -> gimli::Result<Cow<'_, str>> {
+        match self.to_slice()? {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Error::BadUtf8),
+            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::BadUtf8),
+        }
+    }
+
+    fn to_string_lossy(&self) -> gimli::Result<Cow<'_, str>> {
+        Ok(match self.to_slice()? {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        })
+    }
+
+    fn read_slice(&mut self, buf: &mut [u8]) -> gimli::Result<()> {
+        if buf.len() > self.len() {
+            return self.end_of_bytes();
+        }
+        let mut filled = 0;
+        while filled < buf.len() {
+            self.fill();
+            if self.window.is_empty() {
+                return self.end_of_bytes();
+            }
+            let count = self.window.len().min(buf.len() - filled);
+            buf[filled..filled + count].copy_from_slice(self.advance(count));
+            filled += count;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn read_u8(&mut self) -> gimli::Result<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    #[inline]
+    fn read_u16(&mut self) -> gimli::Result<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    #[inline]
+    fn read_u32(&mut self) -> gimli::Result<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    #[inline]
+    fn read_u64(&mut self) -> gimli::Result<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn stored(bytes: &[u8]) -> Rc<Source> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Source::file(file)
+    }
+
+    fn long() -> Vec<u8> {
+        (0..CHUNK * 2 + 100).map(|n| (n % 251) as u8 + 1).collect()
+    }
+
+    #[test]
+    fn a_word_across_two_chunks_is_read_whole() {
+        let bytes = long();
+        let section = Section::new(&stored(&bytes), 0, bytes.len() as u64);
+        let mut reader = section.reader();
+        reader.skip(CHUNK - 3).unwrap();
+        let expected = u64::from_le_bytes(bytes[CHUNK - 3..CHUNK + 5].try_into().unwrap());
+        assert_eq!(reader.read_u64().unwrap(), expected);
+        assert_eq!(reader.read_u8().unwrap(), bytes[CHUNK + 5]);
+    }
+
+    #[test]
+    fn a_reader_never_leaves_what_it_was_cut_to() {
+        let bytes = long();
+        for source in [stored(&bytes), Source::bytes(bytes.clone())] {
+            let section = Section::new(&source, 1, CHUNK as u64 + 10);
+            let mut reader = section.reader();
+            reader.read_u8().unwrap();
+            let mut first = reader.split(5).unwrap();
+            assert_eq!(first.to_slice().unwrap(), &bytes[2..7]);
+            assert!(first.read_u64().is_err());
+            assert_eq!(first.read_u32().unwrap(), u32::from_le_bytes(bytes[2..6].try_into().unwrap()));
+            assert_eq!(reader.len(), CHUNK + 4);
+            assert!(reader.skip(CHUNK + 5).is_err());
+            reader.skip(CHUNK + 4).unwrap();
+            assert!(reader.read_u8().is_err());
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_in_a_later_chunk() {
+        let mut bytes = long();
+        bytes[CHUNK + 7] = 0;
+        let section = Section::new(&stored(&bytes), 0, bytes.len() as u64);
+        assert_eq!(section.reader().find(0).unwrap(), CHUNK + 7);
+        assert_eq!(section.text(CHUNK - 2, 4).unwrap().len(), String::from_utf8_lossy(&bytes[CHUNK - 2..CHUNK + 2]).len());
+    }
+
+    #[test]
+    fn a_file_that_was_cut_short_ends_instead_of_killing() {
+        let bytes = long();
+        let section = Section::new(&stored(&bytes[..CHUNK + 10]), 0, bytes.len() as u64);
+        let mut reader = section.reader();
+        reader.skip(CHUNK + 5).unwrap();
+        assert!(reader.read_u64().is_err());
+        assert!(reader.find(0).is_err());
+        assert!(section.reader().to_slice().is_err());
+    }
+
+    #[test]
+    fn a_section_too_long_to_be_true_is_empty() {
+        let section = Section::new(&stored(b"abc"), 0, u64::MAX);
+        assert!(section.reader().is_empty());
+        let section = Section::new(&stored(b"abc"), u64::MAX, 3);
+        assert!(section.reader().read_u8().is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! From addresses to functions, files and lines.
+//!
+//! Owns the order in which names are looked for: DWARF of the separate debug file, DWARF of the image, then symbol tables;
+//! and the expansion of inlined calls into frames of their own. Never opens a process's paths and never believes an image
+//! (that is [`crate::module`]); a lookup that fails costs a name, never a frame.
+//!
+//! Split DWARF (`.dwo`, `.dwp`) is not read: its files lie in build directories, which the sandboxed worker cannot see.
+
+mod demangle;
+mod dwarf;
+mod table;
+
+use std::collections::HashMap;
+
+use foretrace_report::schema::{Frame, Trust};
+
+use crate::module::{Module, Modules};
+use crate::unwind::Step;
+use dwarf::DebugInfo;
+use table::SymbolTable;
+
+/// Names one thread's frames. For more than one use a [`Symbolizer`], which remembers what it has read.
+pub fn symbolize(steps: &[Step], modules: &Modules) -> Vec<Frame> {
+    Symbolizer::new(modules).frames(steps)
+}
+
+/// Names the frames of one process.
+pub struct Symbolizer<'m> {
+    modules: &'m Modules,
+    // By module base.
+    sources: HashMap<u64, Sources<'m>>,
+    // By lookup address, innermost call first.
+    known: HashMap<u64, Vec<Call>>,
+}
+
+// Where one module's names come from.
+struct Sources<'m> {
+    info: Option<DebugInfo<'m>>,
+    tables: Vec<SymbolTable>,
+}
+
+// One call that an address stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Call {
+    function: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+}
+
+impl<'m> Symbolizer<'m> {
+    /// A symbolizer for the process that `modules` were found in.
+    pub fn new(modules: &'m Modules) -> Self {
+        Symbolizer { modules, sources: HashMap::new(), known: HashMap::new() }
+    }
+
+    /// A walk's steps as a report's frames: inlined calls expanded, innermost first.
+    pub fn frames(&mut self, steps: &[Step]) -> Vec<Frame> {
+        let mut frames = Vec::with_capacity(steps.len());
+        for step in steps {
+            let module = self.modules.find(step.lookup);
+            let frame = Frame {
+                ip: format!("{:#x}", step.ip),
+                module: module.map(|module| module.path.clone()),
+                build_id: module.and_then(Module::build_id_hex),
+                function: None,
+                file: None,
+                line: None,
+                inline: false,
+                trust: step.trust,
+            };
+            // A trampoline is the kernel's doing, not a function that anybody called.
+            let calls = match module.filter(|_| step.trust != Trust::Signal) {
+                Some(module) => self.calls(module, step.lookup),
+                None => &[],
+            };
+            let Some(outermost) = calls.len().checked_sub(1) else {
+                frames.push(frame);
+                continue;
+            };
+            frames.extend(calls.iter().enumerate().map(|(index, call)| Frame {
+                function: call.function.clone(),
+                file: call.file.clone(),
+                line: call.line,
+                inline: index < outermost,
+                ..frame.clone()
+            }));
+        }
+        frames
+    }
+
+    fn calls(&mut self, module: &'m Module, lookup: u64) -> &[Call] {
+        let sources = &mut self.sources;
+        self.known.entry(lookup).or_insert_with(|| {
+            let sources = sources.entry(module.base).or_insert_with(|| Sources::new(module));
+            sources.calls(module.relative(lookup))
+        })
+    }
+}
+
+impl<'m> Sources<'m> {
+    fn new(module: &'m Module) -> Self {
+        let images = [module.debug().map(|debug| &debug.image), module.image()];
+        Sources {
+            info: module.dwarf_sections().and_then(DebugInfo::new),
+            tables: images.into_iter().flatten().filter_map(SymbolTable::new).collect(),
+        }
+    }
+
+    fn calls(&self, address: u64) -> Vec<Call> {
+        let mut calls = self.info.as_ref().map(|info| info.calls(address)).unwrap_or_default();
+        if calls.is_empty() {
+            calls.push(Call::default());
+        }
+        // Only the outermost call is a function of its own: an inlined one has no symbol.
+        if let Some(call) = calls.last_mut().filter(|call| call.function.is_none()) {
+            call.function = self.tables.iter().find_map(|table| table.name(address));
+        }
+        for call in &mut calls {
+            call.function = call.function.take().map(|name| demangle::demangle(&name));
+        }
+        calls
+    }
+}

@@ -1,0 +1,52 @@
+//! Words of a stack, a page at a time: neighbouring frames share their pages, and each read of another process's memory
+//! is a system call.
+
+use std::cell::RefCell;
+
+use crate::memory::Memory;
+
+const PAGE: usize = 4096;
+const SLOTS: usize = 8;
+
+/// A thread's memory during one walk.
+pub(super) struct Stack<'a> {
+    memory: &'a dyn Memory,
+    pages: RefCell<[Page; SLOTS]>,
+}
+
+#[derive(Clone, Default)]
+struct Page {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Stack<'a> {
+    pub(super) fn new(memory: &'a dyn Memory) -> Self {
+        Stack { memory, pages: RefCell::default() }
+    }
+
+    /// The word at `address`.
+    pub(super) fn word(&self, address: u64) -> Option<u64> {
+        let (number, at) = (address / PAGE as u64, (address % PAGE as u64) as usize);
+        let mut pages = self.pages.borrow_mut();
+        let page = &mut pages[(number % SLOTS as u64) as usize];
+        if page.number != number || page.bytes.is_empty() {
+            *page = Page { number, bytes: self.memory.read_vec(number * PAGE as u64, PAGE) };
+        }
+        match page.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()) {
+            Some(bytes) => Some(u64::from_le_bytes(bytes)),
+            // The word lies on two pages, or what can be read starts within the page.
+            None => self.memory.read_u64(address),
+        }
+    }
+
+    /// The `size` bytes at `address` as a number, as a DWARF expression wants them.
+    pub(super) fn number(&self, address: u64, size: u8) -> Option<u64> {
+        if size == 8 {
+            return self.word(address);
+        }
+        let mut bytes = [0; 8];
+        let wanted = bytes.get_mut(..usize::from(size))?;
+        (self.memory.read(address, wanted) == wanted.len()).then_some(u64::from_le_bytes(bytes))
+    }
+}
