@@ -22,6 +22,7 @@ use std::os::unix::fs::FileExt;
 use foretrace_report::schema::Problem;
 
 pub(crate) use bytes::{text_until_nul, u16_at, u32_at, u64_at};
+pub(crate) use notes::Notes;
 pub use registers::{Aarch64, Registers, X86_64};
 
 /// More than this is never read for headers and notes together: 20,000 threads with AMX state.

@@ -82,6 +82,8 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
         .map(|segment| {
             let (start, end) = (segment.address, segment.address.saturating_add(segment.memory_size));
             let file = head.files.iter().find(|file| file.start <= start && start < file.end);
+            // Not the file's inode, which a core does not tell, but one number for one path.
+            let number = file.and_then(|file| head.files.iter().position(|other| other.path == file.path));
             let path = match file {
                 Some(file) => file.path.clone(),
                 None if vdso == Some(start) => "[vdso]".into(),
@@ -97,7 +99,7 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
                 shared: false,
                 offset: file.map_or(0, |file| file.offset.saturating_add(start - file.start)),
                 device: (0, 0),
-                inode: u64::from(file.is_some()),
+                inode: number.map_or(0, |number| number as u64 + 1),
                 path,
             }
         })

@@ -23,6 +23,7 @@ use minidump_writer::minidump_format::{
 use crate::core::CoreHead;
 use crate::maps::Mapping;
 use crate::memory::Memory;
+use crate::module::Module;
 use crate::stack::Stack;
 
 /// What a minidump is made of.
@@ -77,6 +78,17 @@ pub struct Image<'a> {
     pub path: &'a str,
     /// Its build-id, where it has one.
     pub build_id: Option<&'a [u8]>,
+}
+
+impl<'a> From<&'a Module> for Image<'a> {
+    fn from(module: &'a Module) -> Self {
+        Image {
+            base: module.base,
+            end: module.end,
+            path: &module.path,
+            build_id: module.build_id.as_deref(),
+        }
+    }
 }
 
 /// Why no minidump could be made.

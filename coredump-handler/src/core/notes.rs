@@ -22,17 +22,14 @@ const REGISTERS_OFFSET: usize = 112;
 
 /// Adds what `bytes` (the contents of one PT_NOTE) says to `head`.
 pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
-    let mut rest = bytes;
-    while rest.len() >= 12 {
-        let Some((owner, kind, description, next)) = note(rest) else {
-            let kind = u32_at(rest, 8).unwrap_or_default();
-            head.problems.push(Problem::new("core", format!("the core's note {kind:#x} is cut short")));
-            break;
-        };
+    let mut notes = Notes::new(bytes, 4);
+    for (owner, kind, description) in &mut notes {
         if owner == b"CORE" {
             take(kind, description, head);
         }
-        rest = next;
+    }
+    if let Some(kind) = notes.cut() {
+        head.problems.push(Problem::new("core", format!("the core's note {kind:#x} is cut short")));
     }
     // Without siginfo (a cut core) the first thread's status still names the signal.
     if head.signal.is_none()
@@ -43,18 +40,47 @@ pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
     }
 }
 
-// owner without its NUL, type, description, what follows
-fn note(bytes: &[u8]) -> Option<(&[u8], u32, &[u8], &[u8])> {
-    let owner_size = u32_at(bytes, 0)? as usize;
-    let size = u32_at(bytes, 4)? as usize;
-    let kind = u32_at(bytes, 8)?;
-    let owner = bytes.get(12..12usize.checked_add(owner_size)?)?;
-    let start = 12 + owner_size.checked_next_multiple_of(4)?;
-    let end = start.checked_add(size)?;
-    let description = bytes.get(start..end)?;
-    let next = end.checked_next_multiple_of(4)?.min(bytes.len());
-    let owner = owner.split(|byte| *byte == 0).next().unwrap_or_default();
-    Some((owner, kind, description, &bytes[next..]))
+/// The notes in the contents of a PT_NOTE: owner without its NUL, type, description.
+pub(crate) struct Notes<'a> {
+    rest: &'a [u8],
+    alignment: usize,
+}
+
+impl<'a> Notes<'a> {
+    /// `alignment` is the segment's: 8 in some images, else 4.
+    pub(crate) fn new(bytes: &'a [u8], alignment: usize) -> Self {
+        Notes { rest: bytes, alignment }
+    }
+
+    // The type of the note at which reading stopped before the end.
+    fn cut(&self) -> Option<u32> {
+        u32_at(self.rest, 8)
+    }
+
+    fn split(&self) -> Option<((&'a [u8], u32, &'a [u8]), &'a [u8])> {
+        let bytes = self.rest;
+        let owner_size = u32_at(bytes, 0)? as usize;
+        let size = u32_at(bytes, 4)? as usize;
+        let kind = u32_at(bytes, 8)?;
+        let owner_end = 12usize.checked_add(owner_size)?;
+        let owner = bytes.get(12..owner_end)?;
+        let start = owner_end.checked_next_multiple_of(self.alignment)?;
+        let end = start.checked_add(size)?;
+        let description = bytes.get(start..end)?;
+        let next = end.checked_next_multiple_of(self.alignment)?.min(bytes.len());
+        let owner = owner.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(((owner, kind, description), &bytes[next..]))
+    }
+}
+
+impl<'a> Iterator for Notes<'a> {
+    type Item = (&'a [u8], u32, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (note, rest) = self.split()?;
+        self.rest = rest;
+        Some(note)
+    }
 }
 
 fn take(kind: u32, description: &[u8], head: &mut CoreHead) {

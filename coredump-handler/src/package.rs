@@ -1,0 +1,202 @@
+//! The package that an executable came from: from dpkg's own files, else from the executable's `.note.package`.
+//!
+//! Runs no program and asks no service, so that a sandboxed worker can do it that may read `/var/lib/dpkg` alone.
+//! Never guesses: an executable that was replaced while it ran has no version that could be looked up.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use foretrace_report::schema::Package;
+
+use crate::core::{Notes, u16_at, u32_at, u64_at};
+
+const LISTS: &str = "var/lib/dpkg/info";
+const STATUS: &str = "var/lib/dpkg/status";
+/// Larger lists and status files than any system has are not read.
+const FILE_LIMIT: u64 = 256 << 20;
+
+/// Finds the package of the executable that a process showed as `exe`, on the system below `root`. `image` is the
+/// executable itself, where it could be opened.
+pub fn find(root: &Path, exe: &str, image: Option<&File>) -> Option<Package> {
+    installed(root, exe).or_else(|| image.and_then(noted))
+}
+
+/// The installed package whose list of files names `exe`.
+pub fn installed(root: &Path, exe: &str) -> Option<Package> {
+    if exe.ends_with(" (deleted)") || !exe.starts_with('/') {
+        return None;
+    }
+    let names = spellings(exe);
+    let entries = fs::read_dir(root.join(LISTS)).ok()?;
+    let (name, architecture) = entries.flatten().find_map(|entry| {
+        let file = entry.file_name().into_string().ok()?;
+        let package = file.strip_suffix(".list")?;
+        let list = read(&entry.path())?;
+        names.iter().any(|name| lists(&list, name)).then(|| match package.split_once(':') {
+            Some((name, architecture)) => (name.to_owned(), Some(architecture.to_owned())),
+            None => (package.to_owned(), None),
+        })
+    })?;
+    let status = read(&root.join(STATUS))?;
+    let version = version(&String::from_utf8_lossy(&status), &name, architecture.as_deref())?;
+    Some(Package { name, version })
+}
+
+/// The package that an executable says of itself (the ELF package metadata of systemd and Fedora).
+pub fn noted(image: &File) -> Option<Package> {
+    const PT_NOTE: u32 = 4;
+    const PACKAGE_NOTE: u32 = 0xcafe_1a7e;
+    const HEADER_BYTES: usize = 64;
+    const SEGMENT_BYTES: usize = 56;
+    const NOTES_LIMIT: usize = 1 << 20;
+    let header = range(image, 0, HEADER_BYTES);
+    if !header.starts_with(b"\x7fELF\x02\x01") || u16_at(&header, 54)? as usize != SEGMENT_BYTES {
+        return None;
+    }
+    let segments = range(image, u64_at(&header, 32)?, u16_at(&header, 56)? as usize * SEGMENT_BYTES);
+    segments.chunks_exact(SEGMENT_BYTES).filter(|entry| u32_at(entry, 0) == Some(PT_NOTE)).find_map(|entry| {
+        let length = usize::try_from(u64_at(entry, 32)?).ok()?.min(NOTES_LIMIT);
+        let alignment = if u64_at(entry, 48)? == 8 { 8 } else { 4 };
+        let bytes = range(image, u64_at(entry, 8)?, length);
+        Notes::new(&bytes, alignment).find_map(|(owner, kind, description)| {
+            (owner == b"FDO" && kind == PACKAGE_NOTE).then(|| described(description))?
+        })
+    })
+}
+
+fn described(json: &[u8]) -> Option<Package> {
+    #[derive(serde::Deserialize)]
+    struct Description {
+        name: String,
+        version: String,
+    }
+    let end = json.iter().rposition(|byte| *byte != 0)?;
+    let Description { name, version } = serde_json::from_slice(&json[..=end]).ok()?;
+    Some(Package { name, version })
+}
+
+// With a merged /usr the kernel says /usr/bin/ls where dpkg's list may still say /bin/ls, and the other way round.
+fn spellings(exe: &str) -> Vec<String> {
+    let mut names = vec![exe.to_owned()];
+    match exe.strip_prefix("/usr") {
+        Some(rest) if is_merged(rest) => names.push(rest.to_owned()),
+        None if is_merged(exe) => names.push(format!("/usr{exe}")),
+        _ => {}
+    }
+    names
+}
+
+fn is_merged(path: &str) -> bool {
+    ["/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/", "/libx32/"].iter().any(|top| path.starts_with(top))
+}
+
+// Whether one whole line of the list is `name`.
+fn lists(list: &[u8], name: &str) -> bool {
+    list.split(|byte| *byte == b'\n').any(|line| line == name.as_bytes())
+}
+
+fn version(status: &str, name: &str, architecture: Option<&str>) -> Option<String> {
+    status.split("\n\n").find_map(|stanza| {
+        let field = |key: &str| stanza.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        let fits = field("Package:") == Some(name)
+            && architecture.is_none_or(|wanted| field("Architecture:") == Some(wanted))
+            && field("Status:").is_some_and(|status| status.ends_with(" installed"));
+        fits.then(|| field("Version:").map(str::to_owned)).flatten()
+    })
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let status = fs::metadata(path).ok()?;
+    (status.is_file() && status.len() <= FILE_LIMIT).then(|| fs::read(path).ok()).flatten()
+}
+
+fn range(file: &File, offset: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const SYSTEM_STATUS: &str = "Package: old\nStatus: deinstall ok config-files\nVersion: 0.1\n\n\
+        Package: coreutils\nEssential: yes\nStatus: install ok installed\nArchitecture: amd64\nVersion: 9.1-1\n\n\
+        Package: libc6\nStatus: install ok installed\nArchitecture: i386\nVersion: 2.35-1\n\n\
+        Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9+deb12u10\n";
+
+    fn system(lists: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join(LISTS)).unwrap();
+        fs::write(root.path().join(STATUS), SYSTEM_STATUS).unwrap();
+        for (package, list) in lists {
+            fs::write(root.path().join(LISTS).join(format!("{package}.list")), list).unwrap();
+        }
+        root
+    }
+
+    fn package(name: &str, version: &str) -> Option<Package> {
+        Some(Package { name: name.into(), version: version.into() })
+    }
+
+    #[test]
+    fn both_spellings_of_a_merged_usr_are_found() {
+        let root = system(&[("coreutils", "/.\n/bin\n/bin/ls\n/usr/bin/env\n")]);
+        for exe in ["/bin/ls", "/usr/bin/ls", "/usr/bin/env", "/bin/env"] {
+            assert_eq!(installed(root.path(), exe), package("coreutils", "9.1-1"), "{exe}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_line_is_no_path() {
+        let root = system(&[("coreutils", "/.\n/bin/lsof\n/opt/bin/ls\n")]);
+        assert_eq!(installed(root.path(), "/bin/ls"), None);
+        assert_eq!(installed(root.path(), "/bin/lsof (deleted)"), None);
+        assert_eq!(installed(root.path(), "../bin/lsof"), None);
+    }
+
+    #[test]
+    fn the_right_architecture_gives_the_version() {
+        let root = system(&[("libc6:amd64", "/lib/x86_64-linux-gnu/libc.so.6\n"), ("old", "/bin/old\n")]);
+        assert_eq!(
+            installed(root.path(), "/usr/lib/x86_64-linux-gnu/libc.so.6"),
+            package("libc6", "2.36-9+deb12u10")
+        );
+        assert_eq!(installed(root.path(), "/bin/old"), None, "it is no longer installed");
+    }
+
+    fn image(json: &[u8]) -> File {
+        let mut note = [4u32.to_le_bytes(), (json.len() as u32).to_le_bytes(), 0xcafe_1a7e_u32.to_le_bytes()].concat();
+        note.extend(b"FDO\0");
+        note.extend(json);
+        let mut elf = vec![0; 64 + 56];
+        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        elf[32] = 64;
+        elf[54] = 56;
+        elf[56] = 1;
+        elf[64] = 4;
+        elf[64 + 8] = 120;
+        elf[64 + 32..64 + 40].copy_from_slice(&(note.len() as u64).to_le_bytes());
+        elf.extend(note);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&elf).unwrap();
+        file
+    }
+
+    #[test]
+    fn an_executable_that_names_its_package_is_believed_when_no_list_has_it() {
+        let json = br#"{"type":"rpm","name":"bash","version":"5.2-1.fc40","osCpe":"x"}"#;
+        let root = system(&[]);
+        assert_eq!(
+            find(root.path(), "/usr/bin/bash", Some(&image(&[json, &[0; 3][..]].concat()))),
+            package("bash", "5.2-1.fc40")
+        );
+        assert_eq!(find(root.path(), "/usr/bin/bash", Some(&image(b"{\"name\":7}"))), None);
+        assert_eq!(find(root.path(), "/usr/bin/bash", Some(&image(b""))), None);
+    }
+}
