@@ -1,2 +1,57 @@
-//! Placeholder.
-fn main() {}
+//! `foretrace`: the command with which a person reads, answers and sends reports.
+//!
+//! Arguments in, exit code out; everything else is in the modules below [`run`].
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod context;
+mod filter;
+mod moment;
+mod output;
+mod sentence;
+mod state;
+mod timeline;
+
+mod consent;
+mod delivery;
+mod outgoing;
+mod prompt;
+mod pseudonym;
+mod receipt;
+mod redact;
+mod send;
+mod transport;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::arguments::{Arguments, Command, List};
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    output::exit_code(run(Arguments::parse()))
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let context = Context::new(arguments.root, arguments.json);
+    match arguments.command.unwrap_or_else(|| Command::List(List::default())) {
+        Command::List(list) => commands::list::run(&context, &list),
+        Command::Info(info) => commands::info::run(&context, &info),
+        Command::Trace(trace) => commands::trace::run(&context, &trace),
+        Command::Dump(dump) => commands::dump::run(&context, &dump),
+        Command::Debug(debug) => commands::debug::run(&context, &debug),
+        Command::Preview(preview) => outgoing::preview(&context, &preview),
+        Command::Consent(consent) => consent::run(&context, &consent),
+        Command::Send(send) => send::run(&context, &send),
+        Command::Forget(forget) => commands::forget::run(&context, &forget),
+        Command::Snapshot(snapshot) => commands::capture::snapshot(&context, &snapshot),
+        Command::Import(import) => commands::capture::import(&context, &import),
+        Command::Vacuum => commands::vacuum::run(&context),
+        Command::Status => commands::status::run(&context),
+        Command::Man => commands::manual::man(),
+        Command::Completions { shell } => commands::manual::completions(shell),
+    }
+}

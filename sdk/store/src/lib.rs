@@ -14,7 +14,7 @@ pub mod incoming;
 mod ini;
 pub mod lock;
 pub mod places;
-mod quantity;
+pub mod quantity;
 pub mod report_dir;
 pub mod settings;
 pub mod shelf;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A size in bytes: digits, perhaps a fraction, and a unit of IEC (`K` is 1024), or `infinity`.
-pub(crate) fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     const UNITS: [(&str, u32); 7] =
         [("", 0), ("K", 10), ("M", 20), ("G", 30), ("T", 40), ("P", 50), ("E", 60)];
     if text == "infinity" {
@@ -16,7 +16,7 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// A time span: one or more numbers with units, or `infinity`; a bare number is seconds.
-pub(crate) fn span(text: &str) -> Option<Duration> {
+pub fn span(text: &str) -> Option<Duration> {
     const UNITS: [(&[&str], u64); 8] = [
         (&["ms", "msec"], 1),
         (&["s", "sec", "second", "seconds", ""], 1000),
@@ -46,7 +46,7 @@ pub(crate) fn span(text: &str) -> Option<Duration> {
 }
 
 /// Yes or no, in each of the words that systemd takes.
-pub(crate) fn boolean(text: &str) -> Option<bool> {
+pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
         "0" | "no" | "n" | "false" | "f" | "off" => Some(false),

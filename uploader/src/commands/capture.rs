@@ -1,0 +1,65 @@
+//! `snapshot` and `import`: both are foretrace-capture's work; here it is found and started.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::arguments::{Import, Snapshot};
+use crate::context::Context;
+
+const PROGRAM: &str = "foretrace-capture";
+
+/// Makes a report of a running process.
+///
+/// # Errors
+/// foretrace-capture cannot be started.
+pub fn snapshot(context: &Context, arguments: &Snapshot) -> Result<ExitCode> {
+    let mut command = command(context)?;
+    command.arg("snapshot").arg(arguments.pid.to_string());
+    if let Some(reason) = &arguments.reason {
+        command.arg("--reason").arg(reason);
+    }
+    replace(command)
+}
+
+/// Makes a report from a core file.
+///
+/// # Errors
+/// foretrace-capture cannot be started.
+pub fn import(context: &Context, arguments: &Import) -> Result<ExitCode> {
+    let mut command = command(context)?;
+    command.arg("import").arg(&arguments.core);
+    if let Some(exe) = &arguments.exe {
+        command.arg("--exe").arg(exe);
+    }
+    replace(command)
+}
+
+fn command(context: &Context) -> Result<Command> {
+    let program = std::env::var_os("FORETRACE_CAPTURE")
+        .map(PathBuf::from)
+        .or_else(|| candidates().into_iter().find(|path| path.is_file()))
+        .context("foretrace-capture is not installed beside foretrace: reinstall foretrace, or name it in FORETRACE_CAPTURE")?;
+    let mut command = Command::new(program);
+    if let Some(root) = &context.root {
+        command.env("FORETRACE_ROOT", std::path::absolute(root).unwrap_or_else(|_| root.clone()));
+    }
+    if context.json {
+        command.arg("--json");
+    }
+    Ok(command)
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(|folder| folder.join(PROGRAM)));
+    let installed =
+        ["/usr/libexec/foretrace", "/usr/libexec", "/usr/bin"].map(|folder| Path::new(folder).join(PROGRAM));
+    beside.into_iter().chain(installed).collect()
+}
+
+fn replace(mut command: Command) -> Result<ExitCode> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+}

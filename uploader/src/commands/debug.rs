@@ -1,0 +1,72 @@
+//! `debug`: a debugger on a report's minidump.
+
+use std::ffi::OsStr;
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use foretrace_report::bundle::{BundleError, MINIDUMP};
+use foretrace_store::StoreError;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::arguments::Debug;
+use crate::context::Context;
+use crate::output::NoMatch;
+
+/// Replaces this program by a debugger that has the minidump open.
+///
+/// # Errors
+/// No such report, no minidump in it, or no debugger that reads one.
+pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
+    let report_dir = context.find(&arguments.id)?;
+    let minidump = match report_dir.bundle()?.part(MINIDUMP) {
+        Err(BundleError::Missing(_)) => {
+            let sentence = "this report has no minidump; `foretrace info` says what it has and why";
+            return Err(NoMatch(sentence.into()).into());
+        }
+        other => other.map_err(StoreError::from)?,
+    };
+    let wanted = arguments.debugger.as_deref().map(PathBuf::from);
+    let wanted = wanted.or_else(|| std::env::var_os("FORETRACE_DEBUGGER").map(PathBuf::from));
+    let debugger = match wanted {
+        Some(named) if is_gdb(&named) => {
+            bail!("gdb cannot read minidumps: use lldb (on Debian and Ubuntu: apt install lldb)")
+        }
+        Some(named) => named,
+        None => installed().context(
+            "no lldb is installed, and gdb cannot read minidumps: install it (on Debian and Ubuntu: apt install lldb), \
+             or name a debugger with --debugger",
+        )?,
+    };
+    // A file without a name: nothing of the report stays behind, however the debugger ends.
+    let mut file = std::fs::File::from(memfd_create("minidump.dmp", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&minidump).context("cannot hand the minidump to the debugger")?;
+    file.rewind()?;
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let error = Command::new(&debugger).arg("-c").arg(path).exec();
+    Err(error).with_context(|| format!("cannot start {}", debugger.display()))
+}
+
+fn is_gdb(debugger: &Path) -> bool {
+    debugger.file_name().and_then(OsStr::to_str).is_some_and(|name| name.contains("gdb"))
+}
+
+/// lldb, or the newest of Debian's versioned names.
+fn installed() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let version = |file: &Path| {
+        let name = file.file_name()?.to_str()?;
+        if name == "lldb" { Some(u32::MAX) } else { name.strip_prefix("lldb-")?.parse().ok() }
+    };
+    std::env::split_paths(&path)
+        .filter_map(|directory| std::fs::read_dir(directory).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter_map(|file| version(&file).map(|version| (version, file)))
+        .max_by_key(|(version, _)| *version)
+        .map(|(_, file)| file)
+}

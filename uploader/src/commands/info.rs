@@ -1,0 +1,273 @@
+//! `info`: everything that a report says, in plain words.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use foretrace_report::Report;
+use foretrace_report::bundle::REPORT;
+use foretrace_report::schema::{Frame, Privacy, Thread, Trust};
+use foretrace_report::text::escape;
+use foretrace_store::{ReportDir, StoreError};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::arguments::Info;
+use crate::context::Context;
+use crate::output::{self, Paint};
+use crate::state::{Document, State};
+use crate::timeline::Timeline;
+use crate::{moment, sentence};
+
+/// Events shown; the rest is `trace`'s.
+const EVENTS: usize = 20;
+/// Frames shown of the crashed thread, and of each other.
+const FRAMES: (usize, usize) = (64, 12);
+/// Groups of other threads with the same frames shown.
+const GROUPS: usize = 16;
+
+/// Explains a report.
+///
+/// # Errors
+/// No such report, or one that cannot be read.
+pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
+    let report_dir = context.find(&arguments.id)?;
+    let mut bundle = report_dir.bundle()?;
+    let mut out = output::standard();
+    if context.json {
+        // Checked to be a report, printed as it is: fields that this version does not know stay in it.
+        let json = bundle.part(REPORT).map_err(StoreError::from)?;
+        serde_json::from_slice::<Report>(&json)?;
+        out.write_all(&json)?;
+        writeln!(out)?;
+    } else {
+        let report = bundle.report().map_err(StoreError::from)?;
+        let timeline = Timeline::read(&mut bundle, &report);
+        let page = Page { report: &report, paint: Paint::standard(), zone: TimeZone::system() };
+        page.write(&report_dir, &timeline, &mut out)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Page<'a> {
+    report: &'a Report,
+    paint: Paint,
+    zone: TimeZone,
+}
+
+impl Page<'_> {
+    fn write(&self, report_dir: &ReportDir, timeline: &Timeline, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}\n", self.paint.bold(sentence::happened(self.report)))?;
+        self.facts(report_dir, out)?;
+        self.threads(out)?;
+        self.annotations(out)?;
+        self.events(timeline, out)?;
+        self.parts(out)?;
+        self.problems(timeline, out)
+    }
+
+    fn facts(&self, report_dir: &ReportDir, out: &mut impl Write) -> io::Result<()> {
+        let report = self.report;
+        let mut fact = |name: &str, value: String| {
+            if value.is_empty() { Ok(()) } else { writeln!(out, "{:<10} {value}", format!("{name}:")) }
+        };
+        let when = moment::local(&report.time, &self.zone);
+        let ago =
+            moment::ago(&report.time, Timestamp::now()).map(|ago| format!(" ({ago})")).unwrap_or_default();
+        fact("Report", report_dir.id().to_string())?;
+        fact("When", format!("{when}{ago}"))?;
+        fact("Program", format!("{}, process {}", sentence::program(report), report.program.pid))?;
+        fact("File", report.program.exe.as_deref().map(escape).unwrap_or_default())?;
+        if let Some(signal) = &report.signal {
+            let code = signal.code.map(|code| format!(", code {code}")).unwrap_or_default();
+            let address =
+                signal.address.as_deref().map(|a| format!(", at {}", escape(a))).unwrap_or_default();
+            fact("Signal", format!("{} ({}{code}){address}", escape(&signal.name), signal.number))?;
+        }
+        let system = [&report.system.os, &report.system.kernel, &report.system.arch];
+        let system: Vec<String> =
+            system.into_iter().filter(|part| !part.is_empty()).map(|part| escape(part)).collect();
+        fact("System", system.join(", "))?;
+        fact("Signature", escape(&report.signature))?;
+        fact(
+            "User",
+            if report_dir.is_foreign() { format!("ID {}", report_dir.uid()) } else { String::new() },
+        )?;
+        fact("Where", escape(&report_dir.path().display().to_string()))?;
+        fact("Answer", self.answer(&State::of(report_dir)))
+    }
+
+    fn answer(&self, state: &State) -> String {
+        let id = self.report.id.short();
+        let answer = match (&state.consent, state.consent_word()) {
+            (Document::Damaged(why), _) => escape(why),
+            (_, "none") => format!(
+                "nobody has answered yet whether to send it: foretrace preview {id}, then foretrace consent {id}"
+            ),
+            (Document::Present(consent), word) => {
+                format!("{word} by {} on {}", escape(&consent.who), moment::local(&consent.when, &self.zone))
+            }
+            (_, word) => word.to_owned(),
+        };
+        match &state.delivery {
+            Document::Absent => answer,
+            Document::Damaged(why) => format!("{answer}; {}", escape(why)),
+            Document::Present(delivery) => {
+                let why =
+                    delivery.why.as_deref().map(|why| format!(" ({})", escape(why))).unwrap_or_default();
+                let id =
+                    delivery.remote_id.as_deref().map(|id| format!(" as {}", escape(id))).unwrap_or_default();
+                format!("{answer}; {}{id}{why}", state.delivery_word())
+            }
+        }
+    }
+
+    fn threads(&self, out: &mut impl Write) -> io::Result<()> {
+        let (crashed, others): (Vec<_>, Vec<_>) =
+            self.report.threads.iter().partition(|thread| thread.crashed);
+        for thread in crashed {
+            self.heading(&format!("Where: thread {}", thread_name(thread)), out)?;
+            self.frames(&thread.frames, FRAMES.0, out)?;
+        }
+        // Hundreds of workers that wait in the same place are one thing to read.
+        let mut groups: Vec<Vec<&Thread>> = Vec::new();
+        for thread in others {
+            match groups.iter_mut().find(|group| same_place(group[0], thread)) {
+                Some(group) => group.push(thread),
+                None => groups.push(vec![thread]),
+            }
+        }
+        for group in groups.iter().take(GROUPS) {
+            let heading = match group.as_slice() {
+                [one] => format!("Thread {}", thread_name(one)),
+                many => format!("{} threads in the same place: {}", many.len(), names(many)),
+            };
+            self.heading(&heading, out)?;
+            self.frames(&group[0].frames, FRAMES.1, out)?;
+        }
+        let unsaid: usize = groups.iter().skip(GROUPS).map(Vec::len).sum();
+        if unsaid > 0 {
+            writeln!(out, "\n{unsaid} more threads: foretrace info {} --json", self.report.id.short())?;
+        }
+        Ok(())
+    }
+
+    fn frames(&self, frames: &[Frame], limit: usize, out: &mut impl Write) -> io::Result<()> {
+        for (number, frame) in frames.iter().take(limit).enumerate() {
+            writeln!(out, "  #{number:<3} {}", self.frame(frame))?;
+        }
+        match frames.len() {
+            0 => writeln!(out, "  no frames could be read"),
+            all if all > limit => writeln!(out, "  and {} more frames", all - limit),
+            _ => Ok(()),
+        }
+    }
+
+    fn frame(&self, frame: &Frame) -> String {
+        let function = match (&frame.function, frame.trust) {
+            (Some(function), _) => self.paint.bold(escape(function)),
+            (None, Trust::Signal) => "(signal handler called)".to_owned(),
+            (None, _) => escape(&frame.ip),
+        };
+        let place = match (&frame.file, frame.line) {
+            (Some(file), Some(line)) => format!(" at {}:{line}", escape(file)),
+            (Some(file), None) => format!(" at {}", escape(file)),
+            (None, _) => {
+                let module = frame.module.as_deref().and_then(|path| path.rsplit('/').next());
+                module.map(|module| format!(" in {}", escape(module))).unwrap_or_default()
+            }
+        };
+        let inline = if frame.inline { " (inlined)" } else { "" };
+        let guess = if frame.trust == Trust::Scan { " (a guess)" } else { "" };
+        format!("{function}{place}{}", self.paint.dim(format!("{inline}{guess}")))
+    }
+
+    fn annotations(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.report.annotations.is_empty() {
+            return Ok(());
+        }
+        self.heading("What the program noted about itself", out)?;
+        for note in &self.report.annotations {
+            let privacy =
+                if note.privacy == Privacy::Personal { self.paint.dim(" (personal)") } else { String::new() };
+            writeln!(out, "  {} = {}{privacy}", escape(&note.key), escape(&note.value))?;
+        }
+        Ok(())
+    }
+
+    fn events(&self, timeline: &Timeline, out: &mut impl Write) -> io::Result<()> {
+        let losses = self.report.losses;
+        if timeline.len() == 0 && losses.recorded == 0 && losses.discarded == 0 {
+            return writeln!(out, "\nThe program recorded no events.");
+        }
+        let skipped = timeline.len().saturating_sub(EVENTS);
+        self.heading(
+            &format!("What led to it: the last {} of {} events", timeline.len() - skipped, timeline.len()),
+            out,
+        )?;
+        let mut previous = None;
+        for entry in timeline.entries().skip(skipped) {
+            writeln!(out, "  {}", entry.text(previous, &self.zone, self.paint))?;
+            previous = Some(entry.time());
+        }
+        writeln!(
+            out,
+            "  {} recorded, {} of them overwritten by newer ones, {} could not be recorded",
+            losses.recorded, losses.overwritten, losses.discarded
+        )?;
+        if skipped > 0 {
+            writeln!(out, "  all of them: foretrace trace {}", self.report.id.short())?;
+        }
+        Ok(())
+    }
+
+    fn parts(&self, out: &mut impl Write) -> io::Result<()> {
+        self.heading("Parts", out)?;
+        for part in &self.report.parts {
+            writeln!(
+                out,
+                "  {:<8} {:>9}  {}",
+                part.class.name(),
+                sentence::size(part.bytes),
+                escape(&part.name)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn problems(&self, timeline: &Timeline, out: &mut impl Write) -> io::Result<()> {
+        let recorded =
+            self.report.problems.iter().map(|problem| format!("{}: {}", problem.part, problem.what));
+        let problems: Vec<String> = recorded.chain(timeline.problems.iter().cloned()).collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        self.heading("What could not be had", out)?;
+        problems.iter().try_for_each(|problem| writeln!(out, "  {}", escape(problem)))
+    }
+
+    fn heading(&self, text: &str, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "\n{}", self.paint.bold(text))
+    }
+}
+
+fn thread_name(thread: &Thread) -> String {
+    match thread.name.as_str() {
+        "" => thread.tid.to_string(),
+        name => format!("{} {}", thread.tid, escape(name)),
+    }
+}
+
+fn names(threads: &[&Thread]) -> String {
+    let mut names: Vec<String> = threads.iter().take(6).map(|thread| thread_name(thread)).collect();
+    if threads.len() > 6 {
+        names.push("…".into());
+    }
+    names.join(", ")
+}
+
+fn same_place(one: &Thread, other: &Thread) -> bool {
+    one.frames.len() == other.frames.len()
+        && one.frames.iter().zip(&other.frames).all(|(a, b)| a.ip == b.ip && a.function == b.function)
+}

@@ -1,0 +1,149 @@
+//! `list`: one line for each report, newest first.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use foretrace_report::Report;
+use foretrace_report::text::escape;
+use foretrace_store::ReportDir;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use serde::Serialize;
+
+use crate::arguments::List;
+use crate::context::Context;
+use crate::filter::Filter;
+use crate::output::{self, NoMatch, Paint};
+use crate::state::State;
+use crate::{moment, sentence};
+
+/// A row, as `list --json` prints it.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    time: String,
+    kind: &'static str,
+    program: String,
+    signal: Option<String>,
+    signature: String,
+    bytes: u64,
+    consent: &'static str,
+    delivery: &'static str,
+    // How many crashes the row stands for, the first and the last of them: a whole report stands for itself.
+    count: u64,
+    first: String,
+    last: String,
+    #[serde(skip)]
+    what: String,
+    #[serde(skip)]
+    foreign_uid: Option<u32>,
+}
+
+/// Lists reports.
+///
+/// # Errors
+/// Wrong arguments; nothing that fits.
+pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
+    let filter = Filter::parse(&arguments.matches)?;
+    let since = arguments.since.as_deref().map(|text| moment::since(text, &Zoned::now())).transpose()?;
+    let store = context.store();
+    let listing = store.reports();
+    for problem in store.problems().iter().chain(&listing.problems) {
+        output::complain(&problem.to_string());
+    }
+    let total = listing.reports.len();
+    let mut rows = Vec::new();
+    for report_dir in listing.reports {
+        match report_dir.report() {
+            Ok(report) if wanted(&report, &report_dir, &filter, since) => rows.push(row(&report_dir, report)),
+            Ok(_) => {}
+            Err(error) => output::complain(&format!("{}: {error}", report_dir.id())),
+        }
+    }
+    // The store sorts by the files' times; an imported core is as old as its crash.
+    rows.sort_by(|a, b| instant(&b.time).cmp(&instant(&a.time)));
+    rows.truncate(arguments.number.unwrap_or(usize::MAX));
+    if rows.is_empty() {
+        let sentence = match total {
+            0 => "there are no reports; `foretrace status` says whether crashes are caught",
+            _ => "no report fits; `foretrace list` without arguments shows all of them",
+        };
+        return Err(NoMatch(sentence.into()).into());
+    }
+    let mut out = output::standard();
+    if context.json {
+        rows.iter().try_for_each(|row| output::json_line(&mut out, row))?;
+    } else {
+        table(&rows, &mut out)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(report: &Report, report_dir: &ReportDir, filter: &Filter, since: Option<Timestamp>) -> bool {
+    let recent = since.is_none_or(|since| instant(&report.time).is_none_or(|time| time >= since));
+    recent && (filter.is_empty() || filter.fits(report, report_dir.uid()))
+}
+
+fn instant(rfc3339: &str) -> Option<Timestamp> {
+    rfc3339.parse().ok()
+}
+
+fn row(report_dir: &ReportDir, report: Report) -> Row {
+    let state = State::of(report_dir);
+    Row {
+        what: sentence::what(&report),
+        id: report_dir.id().to_string(),
+        kind: report.kind.name(),
+        program: report.program.name,
+        signal: report.signal.map(|signal| signal.name),
+        signature: report.signature,
+        bytes: report_dir.size(),
+        consent: state.consent_word(),
+        delivery: state.delivery_word(),
+        count: 1,
+        first: report.time.clone(),
+        last: report.time.clone(),
+        time: report.time,
+        foreign_uid: report_dir.is_foreign().then(|| report_dir.uid()),
+    }
+}
+
+fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+    let (paint, zone) = (Paint::standard(), TimeZone::system());
+    // The signature takes what a terminal leaves of its line; elsewhere nothing is cut.
+    let width =
+        if io::stdout().is_terminal() { terminal_width().saturating_sub(88).max(16) } else { usize::MAX };
+    let header = ["ID", "TIME", "PROGRAM", "WHAT", "SIZE", "CONSENT", "DELIVERY", "SIGNATURE"];
+    let line = |cells: [&str; 8]| {
+        let [id, time, program, what, size, consent, delivery, signature] = cells;
+        let text = format!(
+            "{id:<8}  {time:<19}  {program:<15}  {what:<9} {size:>8}  {consent:<8} {delivery:<10} {signature}"
+        );
+        text.trim_end().to_owned()
+    };
+    writeln!(out, "{}", paint.bold(line(header)))?;
+    for row in rows {
+        let program = match row.foreign_uid {
+            Some(uid) => format!("{} ({uid})", escape(&row.program)),
+            None => escape(&row.program),
+        };
+        let cells = [
+            &row.id[..8],
+            &moment::local(&row.time, &zone),
+            &sentence::shortened(&program, 24),
+            &row.what,
+            &sentence::size(row.bytes),
+            row.consent,
+            row.delivery,
+            &sentence::shortened(&escape(&row.signature), width),
+        ];
+        writeln!(out, "{}", line(cells))?;
+    }
+    Ok(())
+}
+
+fn terminal_width() -> usize {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(120)
+}

@@ -1,0 +1,123 @@
+//! `status`: what there is, where it goes, whether crashes are caught, and what the settings got wrong.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use foretrace_report::text::escape;
+use foretrace_store::StandingAnswers;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::state::State;
+use crate::{output, sentence};
+
+const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
+
+/// Says how things stand.
+///
+/// # Errors
+/// Output that cannot be written.
+pub fn run(context: &Context) -> Result<ExitCode> {
+    let store = context.store();
+    let listing = store.reports();
+    let mut consents: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut deliveries: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut bytes = 0;
+    for report in &listing.reports {
+        let state = State::of(report);
+        *consents.entry(state.consent_word()).or_default() += 1;
+        *deliveries.entry(state.delivery_word()).or_default() += 1;
+        bytes += report.size();
+    }
+    let handler = Handler::read();
+    let (_, answers) = StandingAnswers::load(&context.places);
+    let warnings: Vec<String> = context.warnings.iter().chain(&answers).map(ToString::to_string).collect();
+    let problems: Vec<String> =
+        store.problems().iter().chain(&listing.problems).map(ToString::to_string).collect();
+    let mut out = output::standard();
+    if context.json {
+        let status = json!({
+            "reports": listing.reports.len(),
+            "bytes": bytes,
+            "consent": consents,
+            "delivery": deliveries,
+            "url": context.settings.upload.url,
+            "handler": handler.word(),
+            "core_pattern": handler.pattern(),
+            "warnings": warnings,
+            "problems": problems,
+        });
+        output::json_line(&mut out, &status)?;
+    } else {
+        writeln!(out, "Reports:  {} ({})", listing.reports.len(), sentence::size(bytes))?;
+        writeln!(out, "Answers:  {}", counts(&consents))?;
+        writeln!(out, "Sending:  {}", counts(&deliveries))?;
+        let url = context.settings.upload.url.as_deref().map(escape);
+        writeln!(
+            out,
+            "Server:   {}",
+            url.as_deref().unwrap_or("none; set Url= in [Upload] of /etc/foretrace.conf")
+        )?;
+        writeln!(out, "Crashes:  {}", handler.sentence())?;
+        for warning in &warnings {
+            writeln!(out, "Settings: {warning}")?;
+        }
+        for problem in &problems {
+            writeln!(out, "Problem:  {}", escape(problem))?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counts(counts: &BTreeMap<&str, usize>) -> String {
+    let list: Vec<String> = counts.iter().map(|(word, number)| format!("{number} {word}")).collect();
+    if list.is_empty() { "nothing yet".into() } else { list.join(", ") }
+}
+
+/// Who is given crashes by the kernel.
+enum Handler {
+    Ours(String),
+    Other(String),
+    Unknown,
+}
+
+impl Handler {
+    fn read() -> Handler {
+        match std::fs::read_to_string(CORE_PATTERN).map(|pattern| pattern.trim().to_owned()) {
+            Ok(pattern) if pattern.starts_with('|') && pattern.contains("/foretrace-coredump") => {
+                Handler::Ours(pattern)
+            }
+            Ok(pattern) => Handler::Other(pattern),
+            Err(_) => Handler::Unknown,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Handler::Ours(_) => "installed",
+            Handler::Other(_) => "not-installed",
+            Handler::Unknown => "unknown",
+        }
+    }
+
+    fn pattern(&self) -> Option<&str> {
+        match self {
+            Handler::Ours(pattern) | Handler::Other(pattern) => Some(pattern),
+            Handler::Unknown => None,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Handler::Ours(_) => "caught by foretrace".into(),
+            Handler::Other(pattern) => format!(
+                "not caught by foretrace (the kernel's core_pattern is '{}'): run foretrace-coredump install as root",
+                escape(pattern)
+            ),
+            Handler::Unknown => format!("not known: {CORE_PATTERN} cannot be read"),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What every command is given: places, settings, the stores, and where output goes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use foretrace_store::{Places, ReportDir, Settings, Store, Warning};
+
+use crate::output::NoMatch;
+
+/// What every command is given.
+#[derive(Debug)]
+pub struct Context {
+    /// `--root` as it was given, for programs that are started.
+    pub root: Option<PathBuf>,
+    /// Where everything lies.
+    pub places: Places,
+    /// The administrator's settings.
+    pub settings: Settings,
+    /// What of them was not understood.
+    pub warnings: Vec<Warning>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+impl Context {
+    /// Reads the settings.
+    pub fn new(root: Option<PathBuf>, json: bool) -> Context {
+        let places = Places::from_environment(root.as_deref());
+        let (settings, warnings) = Settings::load(&places);
+        Context { root, places, settings, warnings, json }
+    }
+
+    /// The stores that this user may read.
+    pub fn store(&self) -> Store {
+        Store::open(&self.places)
+    }
+
+    /// The one report that `prefix` names.
+    ///
+    /// # Errors
+    /// None or several; the exit code is 1.
+    pub fn find(&self, prefix: &str) -> Result<ReportDir> {
+        self.find_in(&self.store(), prefix)
+    }
+
+    /// The one report in `store` that `prefix` names.
+    ///
+    /// # Errors
+    /// None or several; the exit code is 1.
+    pub fn find_in(&self, store: &Store, prefix: &str) -> Result<ReportDir> {
+        store.find(prefix).map_err(|error| NoMatch(error.to_string()).into())
+    }
+}

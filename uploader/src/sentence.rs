@@ -1,0 +1,152 @@
+//! What happened, in plain words: the one place where a report becomes a sentence. Pure.
+
+use foretrace_report::Report;
+use foretrace_report::schema::{Frame, Kind, Signal};
+use foretrace_report::text::escape;
+
+/// The program as a person knows it: name, and package with version where they are known.
+pub fn program(report: &Report) -> String {
+    let name = escape(&report.program.name);
+    match &report.program.package {
+        Some(package) if package.name == report.program.name => {
+            format!("{name} {}", escape(&package.version))
+        }
+        Some(package) => format!("{name} ({} {})", escape(&package.name), escape(&package.version)),
+        None => name,
+    }
+}
+
+/// One plain sentence of what happened.
+pub fn happened(report: &Report) -> String {
+    let program = escape(&report.program.name);
+    let said = report.message.as_deref().map(|text| format!(": “{}”", shortened(&escape(text), 300)));
+    let said = said.unwrap_or_default();
+    let place = place(report);
+    match (report.kind, &report.signal) {
+        (Kind::Crash, Some(signal)) => format!("{program} crashed{place}: {}.", meaning(signal)),
+        (Kind::Crash, None) => format!("{program} crashed{place}."),
+        (Kind::Panic, _) => format!("{program} panicked{place}{said}."),
+        (Kind::Error, _) => format!("{program} reported an error and went on{said}."),
+        (Kind::Hang, _) => format!("{program} no longer answered{place}."),
+        (Kind::Killed, Some(signal)) => {
+            format!("{program} was ended from outside by {}.", escape(&signal.name))
+        }
+        (Kind::Killed, None) => format!("{program} was ended from outside."),
+        (Kind::Snapshot, _) => format!("Somebody asked for the state of {program}{said}."),
+    }
+}
+
+/// What happened in a word or two, for a list.
+pub fn what(report: &Report) -> String {
+    match (&report.signal, report.kind) {
+        (Some(signal), Kind::Crash | Kind::Killed) => escape(&signal.name),
+        (_, kind) => kind.name().to_owned(),
+    }
+}
+
+/// What a signal means to somebody who does not know signals.
+fn meaning(signal: &Signal) -> String {
+    let at = signal.address.as_deref().map(|address| format!(" at {}", escape(address))).unwrap_or_default();
+    // The kernel's si_code 0 (SI_USER) and -6 (SI_TKILL): somebody sent the signal.
+    let sent = matches!(signal.code, Some(0 | -6)) && signal.number != 6;
+    let words = match signal.number {
+        _ if sent => "it was sent the signal by a process".to_owned(),
+        11 if is_null(signal) => format!("it used an address that points to nothing{at}"),
+        11 => format!("it used memory{at} that it may not use"),
+        7 => format!("it used memory{at} that is not there or badly aligned"),
+        6 => "it found an error in itself and gave up".to_owned(),
+        8 => "a calculation went wrong, such as a division by zero".to_owned(),
+        4 => format!("it ran an instruction{at} that the processor does not know"),
+        5 => "it ran into a trap or a failed check".to_owned(),
+        31 => "it made a system call that it may not make".to_owned(),
+        _ => "the signal's usual effect is to end a program".to_owned(),
+    };
+    format!("{words} ({})", escape(&signal.name))
+}
+
+/// The first page is never mapped: an address in it is a null pointer and an offset.
+fn is_null(signal: &Signal) -> bool {
+    let digits = signal.address.as_deref().and_then(|address| address.strip_prefix("0x"));
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).is_some_and(|address| address < 4096)
+}
+
+fn place(report: &Report) -> String {
+    let crashed = report.threads.iter().find(|thread| thread.crashed);
+    let frames = crashed.map(|thread| thread.frames.as_slice()).unwrap_or_default();
+    let named = |frame: &Frame| frame.function.as_deref().map(|name| shortened(&escape(name), 120));
+    // A frame without a name on top (a jump into nowhere) must not blame its caller.
+    match frames.first().and_then(named) {
+        Some(function) => format!(" in {function}"),
+        None => String::new(),
+    }
+}
+
+/// At most `limit` characters, with an ellipsis where something was cut.
+pub fn shortened(text: &str, limit: usize) -> String {
+    match text.char_indices().nth(limit) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// A size for people: IEC units, one decimal below ten.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ if value < 9.95 => format!("{value:.1} {}", UNITS[unit]),
+        _ => format!("{value:.0} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(kind: &str, rest: &str) -> Report {
+        let json = format!(
+            r#"{{"schema":1,"id":"00017f80ff6162636465666768696a6b","kind":"{kind}","time":"2026-01-01T00:00:00Z",
+            "program":{{"name":"a\u001b[2J","pid":1}}{rest}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_sentence_says_what_happened_without_jargon_first() {
+        let null = r#","signal":{"number":11,"name":"SIGSEGV","code":1,"address":"0x8"},"threads":[{"tid":1,
+            "crashed":true,"frames":[{"ip":"0x1","function":"main","trust":"context"}]}]"#;
+        assert_eq!(
+            happened(&report("crash", null)),
+            "a\\u{1b}[2J crashed in main: it used an address that points to nothing at 0x8 (SIGSEGV)."
+        );
+        let sent = r#","signal":{"number":11,"name":"SIGSEGV","code":0}"#;
+        assert!(happened(&report("crash", sent)).contains("sent the signal by a process"));
+        assert_eq!(happened(&report("panic", r#","message":"x\ny""#)), "a\\u{1b}[2J panicked: “x\\u{a}y”.");
+    }
+
+    #[test]
+    fn a_jump_into_nowhere_does_not_blame_its_caller() {
+        let frames = r#","threads":[{"tid":1,"crashed":true,"frames":[{"ip":"0x0","function":null,"trust":"context"},
+            {"ip":"0x1","function":"innocent","trust":"cfi"}]}]"#;
+        assert!(!happened(&report("crash", frames)).contains("innocent"));
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (10_189, "10 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
