@@ -7,6 +7,7 @@
 
 pub mod assemble;
 pub mod core;
+pub mod live;
 pub mod maps;
 pub mod memory;
 pub mod minidump;

@@ -1,0 +1,387 @@
+//! Stopping a live process for a moment: all its threads by ptrace, their registers read, and let go again undisturbed.
+//!
+//! Threads are seized and interrupted, never sent a signal; a signal that arrives at that very moment is handed on when
+//! the thread is let go. Only the tracing thread may read registers, and the kernel lets everything go when that thread
+//! ends: so it lives exactly as long as the stop, and no bug here can leave a process stopped.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use foretrace_report::schema::Problem;
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options, regset};
+use nix::unistd::Pid;
+
+use crate::core::{Registers, ThreadState};
+use crate::process::{Part, Process, thread_names};
+
+/// A thread that has not stopped by then is left out.
+const PATIENCE: Duration = Duration::from_millis(60);
+/// New threads may appear while others are being stopped; after so many looks the rest is left out.
+const ROUNDS: usize = 8;
+
+/// Why a process was not stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FreezeError {
+    /// It has ended.
+    #[error("the process has ended")]
+    Gone,
+    /// The system does not let this user stop it.
+    #[error("this user may not look into the process ({0}): it belongs to another user, is being debugged, or /proc/sys/kernel/yama/ptrace_scope forbids it")]
+    Refused(Errno),
+    /// None of its threads stopped in time.
+    #[error("none of its threads stopped within {} ms", PATIENCE.as_millis())]
+    Busy,
+    /// The system refused something else.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A process that stands still until this is dropped.
+pub struct Frozen {
+    /// All threads that stopped, in the order of their IDs.
+    pub threads: Vec<ThreadState>,
+    /// What could not be stopped or read.
+    pub problems: Vec<Problem>,
+    since: Instant,
+    // Dropping the sender lets the process go.
+    hold: Option<Sender<()>>,
+    tracer: Option<JoinHandle<()>>,
+}
+
+impl Frozen {
+    /// Stops all threads of `process` and reads their registers.
+    ///
+    /// # Errors
+    /// It has ended, may not be looked into, or does not stop.
+    pub fn new(process: &Process) -> Result<Frozen, FreezeError> {
+        let since = Instant::now();
+        let (hold, released) = channel::<()>();
+        let (answer, answered) = channel();
+        let mut tasks = Tasks::of(process)?;
+        let tracer = std::thread::Builder::new().name("tracer".into()).spawn(move || {
+            let mut tracer = Tracer { stopped: BTreeMap::new(), problems: Vec::new() };
+            let outcome = tracer.stop(&mut tasks, since + PATIENCE);
+            let outcome = outcome.map(|()| (tracer.registers(), std::mem::take(&mut tracer.problems)));
+            let failed = outcome.is_err();
+            if answer.send(outcome).is_ok() && !failed {
+                // Ends with an error when the holder drops its end, which is the signal to go on.
+                let _ = released.recv();
+            }
+            tracer.release();
+        })?;
+        match answered.recv() {
+            Ok(Ok((threads, problems))) => {
+                Ok(Frozen { threads, problems, since, hold: Some(hold), tracer: Some(tracer) })
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(FreezeError::Io(io::Error::other("the tracing thread ended early"))),
+        }
+    }
+
+    /// Lets the process go on and says how long it stood still.
+    pub fn thaw(mut self) -> Duration {
+        self.release();
+        self.since.elapsed()
+    }
+
+    fn release(&mut self) {
+        self.hold.take();
+        if let Some(tracer) = self.tracer.take() {
+            // A tracer that panicked has let go of everything by ending.
+            let _ = tracer.join();
+        }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+// The thread IDs of a process, as they are now. Holds its own view of the directory, for the tracing thread.
+struct Tasks {
+    process: Process,
+}
+
+impl Tasks {
+    fn of(process: &Process) -> Result<Tasks, FreezeError> {
+        let process = Process::open(process.pid()).map_err(gone)?;
+        Ok(Tasks { process })
+    }
+
+    fn list(&mut self) -> Result<Vec<i32>, FreezeError> {
+        let listing = self.process.read(Part::Threads).map_err(gone)?;
+        Ok(thread_names(&listing).into_iter().map(|(tid, _)| tid).collect())
+    }
+}
+
+fn gone(error: io::Error) -> FreezeError {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => FreezeError::Gone,
+        _ => FreezeError::Io(error),
+    }
+}
+
+struct Tracer {
+    // Thread ID and the signal to hand on.
+    stopped: BTreeMap<i32, i32>,
+    problems: Vec<Problem>,
+}
+
+impl Tracer {
+    fn stop(&mut self, tasks: &mut Tasks, deadline: Instant) -> Result<(), FreezeError> {
+        let mut known = Vec::new();
+        let mut refused = None;
+        let mut late = 0;
+        for _ in 0..ROUNDS {
+            let fresh: Vec<i32> = tasks.list()?.into_iter().filter(|tid| !known.contains(tid)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            known.extend(&fresh);
+            let mut seized = Vec::with_capacity(fresh.len());
+            for tid in fresh {
+                let thread = Pid::from_raw(tid);
+                match ptrace::seize(thread, Options::empty()).and_then(|()| ptrace::interrupt(thread)) {
+                    Ok(()) => seized.push(tid),
+                    // It has ended since it was listed.
+                    Err(Errno::ESRCH) => {}
+                    Err(error) => refused = Some(error),
+                }
+            }
+            late += seized.into_iter().filter(|tid| !self.wait(*tid, deadline)).count();
+        }
+        if late > 0 {
+            self.problems.push(Problem::new("threads", format!("{late} threads did not stop in time and are left out")));
+        }
+        match (self.stopped.is_empty(), refused) {
+            (false, _) => Ok(()),
+            (true, Some(error)) => Err(FreezeError::Refused(error)),
+            (true, None) if late > 0 => Err(FreezeError::Busy),
+            (true, None) => Err(FreezeError::Gone),
+        }
+    }
+
+    // False if it has neither stopped nor ended by then.
+    fn wait(&mut self, tid: i32, deadline: Instant) -> bool {
+        let mut pause = Duration::from_micros(20);
+        loop {
+            let mut status = 0;
+            // SAFETY: `status` is a valid place for the kernel to write an int to; the call touches nothing else.
+            let waited = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
+            if waited == tid {
+                if libc::WIFSTOPPED(status) {
+                    self.stopped.insert(tid, pending_signal(status));
+                }
+                return true;
+            }
+            if waited < 0 && Errno::last() != Errno::EINTR {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(1));
+        }
+    }
+
+    fn registers(&mut self) -> Vec<ThreadState> {
+        let mut threads = Vec::with_capacity(self.stopped.len());
+        for (&tid, &signal) in &self.stopped {
+            let thread = Pid::from_raw(tid);
+            match ptrace::getregset::<regset::NT_PRSTATUS>(thread) {
+                Ok(registers) => threads.push(ThreadState {
+                    tid,
+                    signal,
+                    registers: machine::registers(&registers),
+                    fpregs: ptrace::getregset::<regset::NT_PRFPREG>(thread)
+                        .ok()
+                        .and_then(|state| machine::floating_point(&state)),
+                }),
+                Err(error) => self.problems.push(Problem::new(
+                    "threads",
+                    format!("the registers of thread {tid} could not be read: {error}"),
+                )),
+            }
+        }
+        threads
+    }
+
+    fn release(&mut self) {
+        for (tid, signal) in std::mem::take(&mut self.stopped) {
+            // SAFETY: PTRACE_DETACH takes its last arguments as numbers and touches no memory. A thread that was killed
+            // in the meantime gives ESRCH, which is as good.
+            unsafe { libc::ptrace(libc::PTRACE_DETACH, tid, 0usize, signal as usize) };
+        }
+    }
+}
+
+// A stop for our interruption has an event in its upper half; any other is a signal on its way to the thread.
+fn pending_signal(status: i32) -> i32 {
+    if status >> 16 == libc::PTRACE_EVENT_STOP { 0 } else { libc::WSTOPSIG(status) }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    use super::Registers;
+    use crate::core::X86_64;
+
+    pub(super) fn registers(from: &libc::user_regs_struct) -> Registers {
+        Registers::X86_64(X86_64 {
+            r15: from.r15,
+            r14: from.r14,
+            r13: from.r13,
+            r12: from.r12,
+            rbp: from.rbp,
+            rbx: from.rbx,
+            r11: from.r11,
+            r10: from.r10,
+            r9: from.r9,
+            r8: from.r8,
+            rax: from.rax,
+            rcx: from.rcx,
+            rdx: from.rdx,
+            rsi: from.rsi,
+            rdi: from.rdi,
+            orig_rax: from.orig_rax,
+            rip: from.rip,
+            cs: from.cs,
+            eflags: from.eflags,
+            rsp: from.rsp,
+            ss: from.ss,
+            fs_base: from.fs_base,
+            gs_base: from.gs_base,
+            ds: from.ds,
+            es: from.es,
+            fs: from.fs,
+            gs: from.gs,
+        })
+    }
+
+    // FXSAVE's layout: control words, pointers, eight 16-byte x87 and sixteen 16-byte SSE registers, reserved bytes.
+    pub(super) fn floating_point(from: &libc::user_fpregs_struct) -> Option<Vec<u8>> {
+        const FXSAVE_BYTES: usize = 512;
+        let mut state = Vec::with_capacity(FXSAVE_BYTES);
+        for half in [from.cwd, from.swd, from.ftw, from.fop] {
+            state.extend(half.to_le_bytes());
+        }
+        for pointer in [from.rip, from.rdp] {
+            state.extend(pointer.to_le_bytes());
+        }
+        for word in [from.mxcsr, from.mxcr_mask].iter().chain(&from.st_space).chain(&from.xmm_space) {
+            state.extend(word.to_le_bytes());
+        }
+        state.resize(FXSAVE_BYTES, 0);
+        Some(state)
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod machine {
+    use super::Registers;
+    use crate::core::Aarch64;
+
+    pub(super) fn registers(from: &libc::user_regs_struct) -> Registers {
+        Registers::Aarch64(Aarch64 { x: from.regs, sp: from.sp, pc: from.pc, pstate: from.pstate })
+    }
+
+    pub(super) fn floating_point(_from: &libc::user_fpsimd_struct) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn child(program: &str, arguments: &[&str]) -> (Child, Process) {
+        let child = Command::new(program).args(arguments).spawn().unwrap();
+        let process = Process::open(child.id() as i32).unwrap();
+        (child, process)
+    }
+
+    fn state(process: &Process) -> char {
+        let stat = process.read(Part::Stat).unwrap();
+        let end = stat.iter().rposition(|byte| *byte == b')').unwrap();
+        char::from(stat[end + 2])
+    }
+
+    #[test]
+    fn a_process_stands_still_and_then_goes_on() {
+        let (mut child, process) = child("sleep", &["60"]);
+        let frozen = Frozen::new(&process).unwrap();
+        assert_eq!(frozen.threads.len(), 1);
+        assert_eq!(frozen.threads[0].tid, process.pid());
+        assert_eq!(state(&process), 't');
+        frozen.thaw();
+        assert_ne!(state(&process), 't');
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_stopped_process_stays_stopped() {
+        let (mut child, process) = child("sleep", &["60"]);
+        let pid = Pid::from_raw(process.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        while state(&process) != 'T' {
+            std::thread::yield_now();
+        }
+        Frozen::new(&process).unwrap().thaw();
+        // Let go, it runs for a moment in the kernel until it stops again.
+        let until = Instant::now() + Duration::from_secs(2);
+        while state(&process) != 'T' && Instant::now() < until {
+            std::thread::yield_now();
+        }
+        assert_eq!(state(&process), 'T');
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(state(&process), 'T');
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_ended_is_gone() {
+        let (mut child, process) = child("true", &[]);
+        child.wait().unwrap();
+        assert!(matches!(Frozen::new(&process), Err(FreezeError::Gone)));
+    }
+
+    #[test]
+    fn signals_that_arrive_during_the_stop_are_all_delivered() {
+        const COUNT: usize = 300;
+        let script = "trap 'n=$((n+1)); echo $n' USR1 RTMIN+3; echo ready; while :; do read -t 0.01 x <> <(:); done";
+        let mut child = Command::new("bash")
+            .args(["-c", script])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let process = Process::open(child.id() as i32).unwrap();
+        let mut lines = io::BufRead::lines(io::BufReader::new(child.stdout.take().unwrap()));
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let pid = process.pid();
+        for sent in 1..=COUNT {
+            let signal = if sent % 2 == 0 { libc::SIGUSR1 } else { libc::SIGRTMIN() + 3 };
+            let sender = std::thread::spawn(move || {
+                // SAFETY: kill takes two numbers and touches no memory.
+                unsafe { libc::kill(pid, signal) }
+            });
+            Frozen::new(&process).unwrap().thaw();
+            sender.join().unwrap();
+            // One at a time: equal signals that are pending together are one.
+            assert_eq!(lines.next().unwrap().unwrap(), sent.to_string());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
