@@ -106,7 +106,8 @@ impl Module {
     /// Its debug information, looked for once: of the separate file, else of the image itself.
     pub(crate) fn dwarf_sections(&self) -> Option<&DwarfSections> {
         let find = || {
-            let separate = self.debug().and_then(|debug| DwarfSections::new(&debug.image, debug.shared.as_ref()));
+            let separate =
+                self.debug().and_then(|debug| DwarfSections::new(&debug.image, debug.shared.as_ref()));
             separate.or_else(|| DwarfSections::new(self.image()?, None))
         };
         self.dwarf.get_or_init(find).as_ref()
@@ -144,7 +145,8 @@ impl Modules {
                 continue;
             }
             if modules.len() == MODULE_LIMIT {
-                problems.push(Problem::new("modules", format!("only the first {MODULE_LIMIT} were looked at")));
+                problems
+                    .push(Problem::new("modules", format!("only the first {MODULE_LIMIT} were looked at")));
                 break;
             }
             if let Some((module, problem)) = load(first, &sorted[index..], memory, open) {
@@ -155,7 +157,8 @@ impl Modules {
         if problems.len() > PROBLEM_LIMIT {
             let more = problems.len() - PROBLEM_LIMIT;
             problems.truncate(PROBLEM_LIMIT);
-            problems.push(Problem::new("modules", format!("{more} more could not be read as they were mapped")));
+            problems
+                .push(Problem::new("modules", format!("{more} more could not be read as they were mapped")));
         }
         (Modules { modules, executable }, problems)
     }
@@ -189,7 +192,8 @@ fn load(
     memory: &dyn Memory,
     open: &mut dyn FnMut(&Mapping) -> Option<File>,
 ) -> Option<(Module, Option<String>)> {
-    let in_memory = Headers::parse(|offset, length| memory.read_vec(first.start.wrapping_add(offset), length));
+    let in_memory =
+        Headers::parse(|offset, length| memory.read_vec(first.start.wrapping_add(offset), length));
     let mut in_file = || -> Option<Image> { open(first).and_then(Image::from_file) };
     let (path, deleted) = match first.path.strip_suffix(" (deleted)") {
         Some(path) => (path.to_owned(), true),
@@ -223,13 +227,16 @@ fn load(
         return Some((module(placed, build_id, from_memory()), None));
     }
     let (image, what) = match (in_file(), &build_id) {
-        (None, _) => (None, Some(format!("{path}: its file could not be opened, so its functions have no names"))),
+        (None, _) => {
+            (None, Some(format!("{path}: its file could not be opened, so its functions have no names")))
+        }
         (Some(image), Some(id)) if image.build_ids().contains(id) => (Some(image), None),
         // Linked without a build-id: the program headers are what can be compared.
         (Some(image), None) if image.headers == headers => (Some(image), None),
-        (Some(_), _) => {
-            (None, Some(format!("{path}: the file is not the one that was mapped, so its functions have no names")))
-        }
+        (Some(_), _) => (
+            None,
+            Some(format!("{path}: the file is not the one that was mapped, so its functions have no names")),
+        ),
     };
     Some((module(placed, build_id, image.or_else(from_memory)), what))
 }

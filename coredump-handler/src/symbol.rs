@@ -62,6 +62,7 @@ impl<'m> Symbolizer<'m> {
                 ip: format!("{:#x}", step.ip),
                 module: module.map(|module| module.path.clone()),
                 build_id: module.and_then(Module::build_id_hex),
+                offset: module.map(|module| format!("{:#x}", step.ip.wrapping_sub(module.base))),
                 function: None,
                 file: None,
                 line: None,

@@ -380,7 +380,10 @@ mod tests {
         bytes[CHUNK + 7] = 0;
         let section = Section::new(&stored(&bytes), 0, bytes.len() as u64);
         assert_eq!(section.reader().find(0).unwrap(), CHUNK + 7);
-        assert_eq!(section.text(CHUNK - 2, 4).unwrap().len(), String::from_utf8_lossy(&bytes[CHUNK - 2..CHUNK + 2]).len());
+        assert_eq!(
+            section.text(CHUNK - 2, 4).unwrap().len(),
+            String::from_utf8_lossy(&bytes[CHUNK - 2..CHUNK + 2]).len()
+        );
     }
 
     #[test]

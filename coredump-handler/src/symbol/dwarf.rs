@@ -29,7 +29,8 @@ impl<'m> DebugInfo<'m> {
         let mut calls = Vec::new();
         let Ok(mut frames) = self.context.find_frames(address).skip_all_loads() else { return calls };
         while let Ok(Some(frame)) = frames.next() {
-            let function = frame.function.as_ref().and_then(|f| f.raw_name().ok().map(|name| name.into_owned()));
+            let function =
+                frame.function.as_ref().and_then(|f| f.raw_name().ok().map(|name| name.into_owned()));
             let (file, line) = match &frame.location {
                 Some(location) => (location.file.map(str::to_owned), location.line),
                 None => (None, None),

@@ -46,14 +46,22 @@ impl SymbolTable {
         let symbol = find(&self.symbols, address)?;
         let name = self.names.text(symbol.name as usize, NAME_LIMIT).filter(|name| !name.is_empty())?;
         // `memcpy@@GLIBC_2.14`
-        Some(name.split_once('@').filter(|(name, _)| !name.is_empty()).map_or(name.as_str(), |(n, _)| n).to_owned())
+        Some(
+            name.split_once('@')
+                .filter(|(name, _)| !name.is_empty())
+                .map_or(name.as_str(), |(n, _)| n)
+                .to_owned(),
+        )
     }
 }
 
 fn symbol(row: &[u8]) -> Option<Symbol> {
     let (name, info, section) = (u32_at(row, 0)?, *row.get(4)?, u16_at(row, 6)?);
     let (binding, kind) = (info >> 4, info & 15);
-    if !matches!(kind, STT_NOTYPE | STT_FUNC | STT_GNU_IFUNC) || matches!(section, SHN_UNDEF | SHN_ABS) || name == 0 {
+    if !matches!(kind, STT_NOTYPE | STT_FUNC | STT_GNU_IFUNC)
+        || matches!(section, SHN_UNDEF | SHN_ABS)
+        || name == 0
+    {
         return None;
     }
     let binding = match binding {

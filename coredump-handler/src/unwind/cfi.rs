@@ -96,10 +96,10 @@ impl<'m> Tables<'m> {
 
     /// The rules for an address of the image.
     pub(super) fn rules(&self, address: u64) -> Option<Rules<'m>> {
-        self.from_eh_frame(address).or_else(|| self.from_debug_frame(address))
+        self.in_eh_frame(address).or_else(|| self.in_debug_frame(address))
     }
 
-    fn from_eh_frame(&self, address: u64) -> Option<Rules<'m>> {
+    fn in_eh_frame(&self, address: u64) -> Option<Rules<'m>> {
         let (section, base) = self.sections.eh_frame.as_ref()?;
         let frames = EhFrame::from(section.reader());
         let offset = match self.searched(address, *base) {
@@ -143,9 +143,13 @@ impl<'m> Tables<'m> {
         usize::try_from(row(index)?.1.checked_sub(eh_frame)?).ok()
     }
 
-    fn from_debug_frame(&self, address: u64) -> Option<Rules<'m>> {
+    fn in_debug_frame(&self, address: u64) -> Option<Rules<'m>> {
         let indices = self.debug_indices.get_or_init(|| {
-            self.sections.debug_frames.iter().map(|s| index(&DebugFrame::from(s.reader()), &self.bases)).collect()
+            self.sections
+                .debug_frames
+                .iter()
+                .map(|s| index(&DebugFrame::from(s.reader()), &self.bases))
+                .collect()
         });
         self.sections.debug_frames.iter().zip(indices).find_map(|(section, index)| {
             let frames = DebugFrame::from(section.reader());
@@ -237,7 +241,7 @@ fn evaluate(
     values: &Values,
     stack: &Stack<'_>,
 ) -> Option<u64> {
-    let mut evaluation = program.clone().evaluation(rules.encoding);
+    let mut evaluation = (*program).evaluation(rules.encoding);
     evaluation.set_max_iterations(EXPRESSION_LIMIT);
     if let Some(start) = start {
         evaluation.set_initial_value(start);

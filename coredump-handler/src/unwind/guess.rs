@@ -39,14 +39,15 @@ pub(super) fn interrupted(sp: u64, stack: &Stack<'_>) -> Caller {
 pub(super) fn caller(modules: &Modules, values: &Values, exact: bool, stack: &Stack<'_>) -> Caller {
     let (Some(ip), Some(sp)) = (values[RIP], values[RSP]) else { return Caller::Unknown };
     // A call through a null or wild pointer: only the return address has been pushed.
-    if exact && !modules.is_executable(ip) {
-        if let Some(back) = stack.word(sp).filter(|back| modules.is_executable(back.wrapping_sub(1))) {
-            return Caller::Found {
-                values: stepped(values, back, sp.wrapping_add(8), values[RBP]),
-                trust: Trust::Scan,
-                exact: false,
-            };
-        }
+    if exact
+        && !modules.is_executable(ip)
+        && let Some(back) = stack.word(sp).filter(|back| modules.is_executable(back.wrapping_sub(1)))
+    {
+        return Caller::Found {
+            values: stepped(values, back, sp.wrapping_add(8), values[RBP]),
+            trust: Trust::Scan,
+            exact: false,
+        };
     }
     by_frame_pointer(modules, values, sp, stack).unwrap_or_else(|| by_scan(modules, values, sp, exact, stack))
 }
@@ -75,7 +76,11 @@ fn by_scan(modules: &Modules, values: &Values, sp: u64, exact: bool, stack: &Sta
         if at >= sp && modules.find(back).is_some() && follows_call(modules, back) {
             let above = at.wrapping_add(8);
             let frame = values[RBP].filter(|frame| *frame >= above);
-            return Caller::Found { values: stepped(values, back, above, frame), trust: Trust::Scan, exact: false };
+            return Caller::Found {
+                values: stepped(values, back, above, frame),
+                trust: Trust::Scan,
+                exact: false,
+            };
         }
     }
     Caller::Unknown
@@ -107,7 +112,9 @@ fn follows_call(modules: &Modules, back: u64) -> bool {
     // FF /2 with 0 to 5 bytes behind its ModRM byte.
     let indirect = (0..LONGEST - 1).any(|at| {
         let modrm = before[at + 1];
-        before[at] == 0xff && modrm >> 3 & 7 == 2 && indirect_length(modrm, before.get(at + 2)) == LONGEST - at
+        before[at] == 0xff
+            && modrm >> 3 & 7 == 2
+            && indirect_length(modrm, before.get(at + 2)) == LONGEST - at
     });
     near || indirect
 }

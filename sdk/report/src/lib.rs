@@ -10,6 +10,7 @@ pub mod class;
 pub mod id;
 pub mod receipt;
 pub mod schema;
+pub mod signature;
 pub mod socorro;
 pub mod text;
 

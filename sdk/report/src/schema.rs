@@ -163,6 +163,10 @@ pub struct Frame {
     /// The file's build-id in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_id: Option<String>,
+    /// The instruction pointer's distance from the module's start, a hex string: the same in every process, and what
+    /// names a function later, when its debug information can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<String>,
     /// The demangled function; null for a signal trampoline and where no symbol was found.
     pub function: Option<String>,
     /// The source file.
