@@ -1,0 +1,403 @@
+//! Answers: who agreed to what, for one report or for a program from now on.
+//!
+//! Owns what an answer does to a report's directory and who may give one. A yes writes `outgoing.zip` first and then the
+//! receipt for it; a no and a revocation remove `outgoing.zip`. Silence is never an answer: nothing here has a default that
+//! sends. It sends nothing itself.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use foretrace_report::receipt::{self as schema, Answer, Delivery, DeliveryState, Destination, How, Receipt};
+use foretrace_report::text::escape;
+use foretrace_report::{ClassSet, Preset, Report};
+use foretrace_store::{
+    CONSENT, DELIVERY, OUTGOING, ReportDir, Settings, Standing, StandingAnswer, StandingAnswers,
+};
+use jiff::Timestamp;
+
+use crate::arguments;
+use crate::context::Context;
+use crate::delivery::to_the_second;
+use crate::output::{self, WrongUse};
+use crate::{outgoing, receipt, transport};
+
+/// `foretrace consent`.
+///
+/// # Errors
+/// No such report, an answer that may not be given, a store that cannot be written.
+pub fn run(context: &Context, arguments: &arguments::Consent) -> Result<ExitCode> {
+    let grants = arguments.grant.grant.is_some() || arguments.grant.only.is_some();
+    if let (Some(program), Some(answer)) = (&arguments.program, arguments.set) {
+        let standing = StandingAnswer { answer, max: arguments.max };
+        set_standing(context, program, standing)?;
+        return said(context, &format!("For {} from now on: {}.", escape(program), answer.name()));
+    }
+    let Some(id) = &arguments.id else {
+        if grants || arguments.deny || arguments.revoke {
+            return Err(WrongUse("which report? Name its ID; `foretrace list` shows them".into()).into());
+        }
+        return show(context);
+    };
+    let report = context.find(id)?;
+    let short = report.id().short();
+    if arguments.deny {
+        deny(&report, How::Command)?;
+        said(context, &format!("{short} will not be sent."))
+    } else if arguments.revoke {
+        said(context, &revoke(&report)?)
+    } else if grants {
+        let classes = outgoing::chosen(&arguments.grant, &context.settings, ClassSet::EMPTY)?;
+        let receipt = grant(context, &report, classes, How::Command)?;
+        said(
+            context,
+            &format!(
+                "{short} may be sent to {} with {}. Send it with: foretrace send {short}",
+                escape(&receipt.destination.url),
+                receipt.classes
+            ),
+        )
+    } else {
+        Err(WrongUse(format!(
+            "what is the answer for {short}? Use --grant NAME, --only CLASSES, --deny or --revoke"
+        ))
+        .into())
+    }
+}
+
+/// Where the settings send reports.
+///
+/// # Errors
+/// No address, or one that nothing may be sent to.
+pub fn destination(settings: &Settings) -> Result<Destination> {
+    let Some(url) = settings.upload.url.clone() else {
+        bail!("no server is set: name one in /etc/foretrace.conf, [Upload] Url=https://…");
+    };
+    transport::check_address(&url)?;
+    Ok(Destination { url, protocol: settings.upload.protocol })
+}
+
+/// Agrees to send `classes` of a report, and writes the receipt for exactly those bytes.
+///
+/// # Errors
+/// An administrator's no, no server, a report that was sent already, a store that cannot be read or written.
+pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How) -> Result<Receipt> {
+    own(report)?;
+    forbidden(&context.settings)?;
+    let classes = outgoing::allowed(classes, &context.settings)?;
+    let destination = destination(&context.settings)?;
+    if let Some(Delivery { state: DeliveryState::Sent, sent, .. }) = delivery(report)? {
+        bail!(
+            "{} was already sent on {}",
+            report.id().short(),
+            escape(sent.as_deref().unwrap_or("an earlier day"))
+        );
+    }
+    let outgoing = outgoing::prepare(report, &context.settings, classes)?;
+    let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
+    // While the bytes change, no receipt may stand beside them; a crash between the writes leaves a report without an answer.
+    report.remove_file(CONSENT)?;
+    report.write_atomically(OUTGOING, &outgoing.bytes)?;
+    if delivery(report)?.is_some_and(|delivery| delivery.state == DeliveryState::Refused) {
+        report.remove_file(DELIVERY)?;
+    }
+    write(report, Answer::Granted(receipt.clone()), how)?;
+    Ok(receipt)
+}
+
+/// Declines to send a report.
+///
+/// # Errors
+/// Another user's report, or a store that cannot be written.
+pub fn deny(report: &ReportDir, how: How) -> Result<()> {
+    own(report)?;
+    write(report, Answer::Denied, how)?;
+    Ok(report.remove_file(OUTGOING)?)
+}
+
+/// Takes an answer back; returns what that comes to, as sentences.
+fn revoke(report: &ReportDir) -> Result<String> {
+    own(report)?;
+    let short = report.id().short();
+    if read(report)?.is_none() {
+        bail!("{short} has no answer that could be taken back");
+    }
+    write(report, Answer::Revoked, How::Command)?;
+    report.remove_file(OUTGOING)?;
+    Ok(match delivery(report)? {
+        Some(Delivery { state: DeliveryState::Sent, sent, remote_id, .. }) => format!(
+            "The answer for {short} is taken back, but the report was sent on {} as {}: the server still has it.",
+            escape(sent.as_deref().unwrap_or("an earlier day")),
+            escape(remote_id.as_deref().unwrap_or("an unnamed report")),
+        ),
+        Some(Delivery { doubtful, .. }) if doubtful > 0 => {
+            format!("{short} will not be tried again, but an earlier try may have reached the server.")
+        }
+        _ => format!("The answer for {short} is taken back; nothing was sent."),
+    })
+}
+
+/// A report's answer, where it has one.
+///
+/// # Errors
+/// `consent.json` cannot be read or understood.
+pub fn read(report: &ReportDir) -> Result<Option<schema::Consent>> {
+    parse(report, CONSENT)
+}
+
+/// What became of sending a report, where it was tried.
+///
+/// # Errors
+/// `delivery.json` cannot be read or understood.
+pub fn delivery(report: &ReportDir) -> Result<Option<Delivery>> {
+    parse(report, DELIVERY)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(report: &ReportDir, name: &str) -> Result<Option<T>> {
+    let Some(json) = report.read(name)? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).with_context(|| {
+        format!("{} is damaged: remove it to be asked again", report.path().join(name).display())
+    })
+}
+
+/// What happens with a report that nobody has answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What to do.
+    pub standing: Standing,
+    /// What `always` sends.
+    pub classes: ClassSet,
+    /// Whose rule it is.
+    pub by: String,
+}
+
+/// The policy for a program. Pure: a person's standing answer, unless the administrator locked them out; what either
+/// of them lets go without a question is never more than the usual, unless the person named more, and never more than
+/// the administrator's limit.
+pub fn policy(settings: &Settings, answers: &StandingAnswers, program: &str) -> Policy {
+    let capped = |max: Option<foretrace_report::Class>| {
+        max.map_or(Preset::USUAL, Preset).classes().intersection(outgoing::widest(settings))
+    };
+    match answers.of(program).filter(|_| !settings.consent.lock) {
+        Some(StandingAnswer { answer, max }) => Policy {
+            standing: answer,
+            classes: capped(max),
+            by: format!("the standing answer for {program}: {}", answer.name()),
+        },
+        None => Policy {
+            standing: settings.consent.default,
+            classes: capped(None),
+            by: format!("[Consent] Default={}", settings.consent.default.name()),
+        },
+    }
+}
+
+/// Sets what happens with a program's reports from now on.
+///
+/// # Errors
+/// Settings that lock standing answers, a limit beyond the administrator's, a state directory that cannot be written.
+pub fn set_standing(context: &Context, program: &str, standing: StandingAnswer) -> Result<()> {
+    if context.settings.consent.lock {
+        bail!("the administrator of this machine answers for all programs ([Consent] Lock=yes)");
+    }
+    if let Some(max) = standing.max.filter(|max| *max > context.settings.consent.max) {
+        return Err(WrongUse(format!(
+            "the administrator of this machine lets nobody send more than '{}' ([Consent] Max=), '{max}' is more",
+            context.settings.consent.max
+        ))
+        .into());
+    }
+    let (mut answers, warnings) = StandingAnswers::load(&context.places);
+    if let Some(warning) = warnings.first() {
+        bail!("{warning}; move it away first, so that no answer in it is lost");
+    }
+    answers.set(program, standing);
+    Ok(answers.save(&context.places)?)
+}
+
+/// Whether the administrator keeps everything on this machine.
+///
+/// # Errors
+/// They do.
+pub fn forbidden(settings: &Settings) -> Result<()> {
+    if settings.consent.lock && settings.consent.default == Standing::Never {
+        bail!(
+            "the administrator of this machine lets no report leave it ([Consent] Default=never, Lock=yes)"
+        );
+    }
+    Ok(())
+}
+
+fn own(report: &ReportDir) -> Result<()> {
+    if report.is_foreign() || report.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(foretrace_store::StoreError::Foreign(report.uid()).into());
+    }
+    Ok(())
+}
+
+fn write(report: &ReportDir, answer: Answer, how: How) -> Result<()> {
+    let consent = schema::Consent {
+        report: report.id(),
+        answer,
+        who: who(),
+        how,
+        when: to_the_second(Timestamp::now()),
+        wording: schema::WORDING,
+    };
+    Ok(report.write_atomically(CONSENT, &serde_json::to_vec_pretty(&consent)?)?)
+}
+
+fn who() -> String {
+    let uid = nix::unistd::getuid();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        _ => uid.to_string(),
+    }
+}
+
+fn said(context: &Context, sentence: &str) -> Result<ExitCode> {
+    let mut out = output::standard();
+    if context.json {
+        output::json_line(&mut out, &serde_json::json!({ "done": sentence }))?;
+    } else {
+        writeln!(out, "{sentence}")?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bare `foretrace consent`: who decided what.
+fn show(context: &Context) -> Result<ExitCode> {
+    let mut out = output::standard();
+    let settings = &context.settings.consent;
+    let (answers, warnings) = StandingAnswers::load(&context.places);
+    warnings.iter().for_each(|warning| output::complain(&warning.to_string()));
+    if context.json {
+        output::json_line(
+            &mut out,
+            &serde_json::json!({"default": settings.default, "max": settings.max, "lock": settings.lock}),
+        )?;
+    } else {
+        let lock = if settings.lock { "; nobody else decides" } else { "" };
+        writeln!(
+            out,
+            "Administrator: {}, at most {}{lock}.",
+            settings.default.name(),
+            outgoing::widest(&context.settings)
+        )?;
+    }
+    for (program, standing) in answers.iter() {
+        let idle = if settings.lock { " (not in force: locked by the administrator)" } else { "" };
+        let max = standing.max.map(|max| format!(", at most {max}")).unwrap_or_default();
+        if context.json {
+            output::json_line(
+                &mut out,
+                &serde_json::json!({"program": program, "set": standing.answer, "max": standing.max, "in_force": !settings.lock}),
+            )?;
+        } else {
+            writeln!(out, "{}: {}{max}{idle}.", escape(program), standing.answer.name())?;
+        }
+    }
+    for report in context.store().reports().reports {
+        let answer = match read(&report) {
+            Ok(answer) => answer,
+            Err(error) => {
+                output::complain(&format!("{}: {error:#}", report.id().short()));
+                continue;
+            }
+        };
+        if let Some(answer) = answer {
+            let program = report.report().map(|report: Report| report.program.name).unwrap_or_default();
+            show_answer(context, &mut out, &program, &answer)?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_answer(
+    context: &Context,
+    out: &mut dyn Write,
+    program: &str,
+    answer: &schema::Consent,
+) -> Result<()> {
+    let (word, receipt) = match &answer.answer {
+        Answer::Granted(receipt) => ("granted", Some(receipt)),
+        Answer::Denied => ("denied", None),
+        Answer::Revoked => ("revoked", None),
+    };
+    let (how, rule) = match &answer.how {
+        How::Prompt => ("prompt", None),
+        How::Command => ("command", None),
+        How::Policy(rule) => ("policy", Some(rule)),
+    };
+    if context.json {
+        output::json_line(
+            out,
+            &serde_json::json!({
+                "id": answer.report, "program": program, "answer": word, "classes": receipt.map(|receipt| receipt.classes),
+                "destination": receipt.map(|receipt| &receipt.destination), "who": answer.who, "how": how, "rule": rule,
+                "when": answer.when,
+            }),
+        )?;
+        return Ok(());
+    }
+    let what =
+        receipt.map(|receipt| format!(" {} for {}", receipt.classes, escape(&receipt.destination.url)));
+    let rule = rule.map(|rule| format!(" ({})", escape(rule))).unwrap_or_default();
+    Ok(writeln!(
+        out,
+        "{} {}: {word}{} by {} through a {how}{rule}, {}",
+        answer.report.short(),
+        escape(program),
+        what.unwrap_or_default(),
+        escape(&answer.who),
+        escape(&answer.when)
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use foretrace_report::Class;
+
+    use super::*;
+
+    fn answers(program: &str, answer: Standing, max: Option<Class>) -> StandingAnswers {
+        let mut answers = StandingAnswers::default();
+        answers.set(program, StandingAnswer { answer, max });
+        answers
+    }
+
+    fn settings(default: Standing, max: Class, lock: bool) -> Settings {
+        let mut settings = Settings::default();
+        settings.consent = foretrace_store::settings::Consent { default, max, lock };
+        settings
+    }
+
+    #[test]
+    fn a_standing_answer_wins_unless_the_administrator_locked_it() {
+        let always = answers("gimp", Standing::Always, Some(Class::Logs));
+        let open = settings(Standing::Ask, Class::Core, false);
+        assert_eq!(policy(&open, &always, "gimp").standing, Standing::Always);
+        assert_eq!(policy(&open, &always, "gimp").classes.to_string(), "summary,stack,trail,logs");
+        assert_eq!(policy(&open, &always, "vi").standing, Standing::Ask);
+        let locked = settings(Standing::Never, Class::Core, true);
+        assert_eq!(policy(&locked, &always, "gimp").standing, Standing::Never);
+        assert!(forbidden(&locked).is_err());
+        assert!(forbidden(&settings(Standing::Never, Class::Core, false)).is_ok());
+    }
+
+    #[test]
+    fn what_goes_without_a_question_is_the_usual_at_most_and_never_beyond_the_limit() {
+        let nobody = StandingAnswers::default();
+        let wide = settings(Standing::Always, Class::Core, true);
+        assert_eq!(policy(&wide, &nobody, "x").classes.to_string(), "summary,stack,trail");
+        let narrow = settings(Standing::Always, Class::Summary, true);
+        assert_eq!(policy(&narrow, &nobody, "x").classes.to_string(), "summary");
+        let eager = answers("x", Standing::Always, Some(Class::Memory));
+        assert_eq!(
+            policy(&settings(Standing::Ask, Class::Stack, false), &eager, "x").classes.to_string(),
+            "summary,stack"
+        );
+    }
+}

@@ -1,0 +1,297 @@
+//! From a report directory to `outgoing.zip`, and `foretrace preview`, which shows exactly those bytes.
+//!
+//! The edge around [`crate::redact`]: opens the report, keeps its salt, looks up the names to hide and applies the
+//! administrator's cap. Both `preview` and the answer that grants call [`prepare`], so that what was shown is what leaves.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use foretrace_report::bundle::{BundleReader, REPORT};
+use foretrace_report::receipt::{Destination, Protocol, Receipt};
+use foretrace_report::socorro;
+use foretrace_report::text::escape;
+use foretrace_report::{Class, ClassSet, Preset};
+use foretrace_store::{ReportDir, SALT, Settings};
+use nix::unistd::{Uid, User};
+
+use crate::arguments::{Grant, Preview};
+use crate::context::Context;
+use crate::output::{self, WrongUse};
+use crate::pseudonym::Salt;
+use crate::receipt;
+use crate::redact::{Names, Outgoing, Rules, redact};
+use crate::sentence::size;
+
+/// From this ID on user IDs are people's; `nobody` is none.
+const FIRST_PERSON: u32 = 1000;
+const NOBODY: u32 = 65_534;
+/// Host names that say nothing about anybody.
+const GENERIC_HOSTS: [&str; 6] =
+    ["localhost", "localhost.localdomain", "debian", "ubuntu", "fedora", "linux"];
+
+/// Makes what would leave of a report when `classes` are granted.
+///
+/// # Errors
+/// A report that cannot be read, or that belongs to another user.
+pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Result<Outgoing> {
+    let salt = salt(report)?;
+    let mut bundle = report.bundle()?;
+    let rules =
+        Rules { environment: settings.privacy.environment_allow.clone(), names: names(report, &mut bundle) };
+    Ok(redact(&mut bundle, classes, &salt, &rules)?)
+}
+
+/// The classes that anybody may grant here: the administrator's limit, and what the dialect can carry.
+pub fn widest(settings: &Settings) -> ClassSet {
+    Preset(settings.consent.max).classes().intersection(receipt::carried(settings.upload.protocol))
+}
+
+/// The classes that `--grant` or `--only` name, or `otherwise` where there is neither. What the dialect cannot carry is left
+/// out; what the administrator does not allow is refused.
+///
+/// # Errors
+/// A set without `summary`, or one beyond the administrator's limit.
+pub fn chosen(grant: &Grant, settings: &Settings, otherwise: ClassSet) -> Result<ClassSet> {
+    let asked = match (grant.grant, grant.only) {
+        (Some(preset), _) => preset.classes(),
+        (None, Some(only)) => only,
+        (None, None) => return Ok(otherwise),
+    };
+    allowed(asked, settings)
+}
+
+/// `asked`, as far as the dialect carries it.
+///
+/// # Errors
+/// As [`chosen`].
+pub fn allowed(asked: ClassSet, settings: &Settings) -> Result<ClassSet> {
+    if !asked.contains(Class::Summary) {
+        return Err(
+            WrongUse("no server takes a report without its summary: name 'summary' as well".into()).into()
+        );
+    }
+    let asked = asked.intersection(receipt::carried(settings.upload.protocol));
+    if !asked.is_subset(widest(settings)) {
+        return Err(WrongUse(format!(
+            "the administrator of this machine lets nobody send more than '{0}' ([Consent] Max=): use --grant {0} at most",
+            settings.consent.max
+        ))
+        .into());
+    }
+    Ok(asked)
+}
+
+/// `foretrace preview`.
+///
+/// # Errors
+/// No such report, or one that cannot be read; a file that cannot be written.
+pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
+    let report = context.find(&arguments.id)?;
+    let classes = chosen(&arguments.grant, &context.settings, widest(&context.settings))?;
+    let outgoing = prepare(&report, &context.settings, classes)?;
+    let destination = Destination {
+        url: context.settings.upload.url.clone().unwrap_or_default(),
+        protocol: context.settings.upload.protocol,
+    };
+    let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
+    let to_output = arguments.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    match arguments.output.as_deref() {
+        Some(_) if to_output => {
+            let mut out = std::io::stdout().lock();
+            if out.is_terminal() {
+                return Err(WrongUse("a zip file does not belong on a terminal: use -o FILE".into()).into());
+            }
+            out.write_all(&outgoing.bytes)?;
+            out.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(path) => {
+            std::fs::write(path, &outgoing.bytes)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        None => {}
+    }
+    let mut out = output::standard();
+    if context.json {
+        output::json_line(&mut out, &account(&outgoing, &receipt))?;
+    } else {
+        out.write_all(describe(&outgoing, &receipt).as_bytes())?;
+        match arguments.output.as_deref() {
+            Some(path) => writeln!(out, "\nThe exact bytes are in {}.", escape(&path.display().to_string()))?,
+            None => writeln!(out, "\nThe exact bytes: foretrace preview {} -o FILE", report.id().short())?,
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What would leave and what was taken out, for a person.
+pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    let place = match receipt.destination.url.as_str() {
+        "" => "nowhere yet: no server is set ([Upload] Url=)".to_owned(),
+        url => escape(url),
+    };
+    line(format!("Would leave, with {} granted:", receipt.classes));
+    line(format!("  to {place}"));
+    for part in &receipt.body {
+        line(format!("  {:<28} {:>10}  {}", part.name, size(part.bytes), part.classes));
+    }
+    line(String::new());
+    line(format!("In outgoing.zip (sha256 {}):", receipt.outgoing_sha256));
+    line(format!("  {:<44} {:>10}  {}", REPORT, "", "summary, and what of it was granted"));
+    for part in &outgoing.report.parts {
+        line(format!("  {:<44} {:>10}  {}", escape(&part.name), size(part.bytes), part.class));
+    }
+    for part in receipt.body.iter().filter(|part| part.name == socorro::EXTRA) {
+        line(String::new());
+        line(format!("In {}:", part.name));
+        for (key, value) in annotations(&outgoing.bytes, receipt.destination.protocol) {
+            line(format!("  {:<20} {}", escape(&key), escape(&value)));
+        }
+    }
+    line(String::new());
+    if outgoing.removed.iter().next().is_none() {
+        line("No rule found anything to take out.".into());
+    } else {
+        line("Taken out by rule:".into());
+        outgoing.removed.iter().for_each(|(rule, count)| line(format!("  {count:>6}  {}", rule.words())));
+    }
+    if receipt.classes.contains(Class::Memory) {
+        line(
+            "The minidump holds pieces of the program's memory as they were: the rules do not reach into it."
+                .into(),
+        );
+    }
+    line(String::new());
+    if outgoing.withheld.is_empty() {
+        line("Nothing of the report stays here.".into());
+    } else {
+        line("Stays here:".into());
+        for withheld in &outgoing.withheld {
+            line(format!(
+                "  {:<44} {:>10}  {}",
+                escape(&withheld.name),
+                size(withheld.bytes),
+                withheld.class
+            ));
+        }
+    }
+    text
+}
+
+/// The same for programs.
+fn account(outgoing: &Outgoing, receipt: &Receipt) -> serde_json::Value {
+    let removed: serde_json::Map<String, serde_json::Value> =
+        outgoing.removed.iter().map(|(rule, count)| (rule.name().to_owned(), count.into())).collect();
+    let withheld: Vec<_> = outgoing
+        .withheld
+        .iter()
+        .map(|part| serde_json::json!({"name": part.name, "class": part.class, "bytes": part.bytes}))
+        .collect();
+    serde_json::json!({
+        "id": receipt.report,
+        "classes": receipt.classes,
+        "destination": receipt.destination,
+        "sha256": receipt.outgoing_sha256,
+        "bytes": receipt.outgoing_bytes,
+        "body": receipt.body,
+        "parts": outgoing.report.parts,
+        "removed": removed,
+        "withheld": withheld,
+    })
+}
+
+/// What the annotations of the body say, read back from the body itself.
+fn annotations(outgoing: &[u8], protocol: Protocol) -> Vec<(String, String)> {
+    let Protocol::Socorro = protocol;
+    let pieces = socorro::pieces(outgoing).unwrap_or_default();
+    let extra = pieces.iter().find(|piece| piece.name == socorro::EXTRA);
+    let extra: serde_json::Map<String, serde_json::Value> =
+        extra.and_then(|piece| serde_json::from_slice(&piece.content).ok()).unwrap_or_default();
+    extra.into_iter().map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+/// The report's salt; drawn when it is first needed and kept, so that a preview and what is sent are the same bytes.
+fn salt(report: &ReportDir) -> Result<Salt> {
+    if let Some(text) = report.read(SALT)? {
+        return Salt::from_text(&text).with_context(|| {
+            format!("{} is damaged: remove it to have it drawn anew", report.path().join(SALT).display())
+        });
+    }
+    let mut bytes = [0; 32];
+    let (first, second) = bytes.split_at_mut(16);
+    first.copy_from_slice(foretrace_store::random_id()?.bytes());
+    second.copy_from_slice(foretrace_store::random_id()?.bytes());
+    let salt = Salt::from_random(bytes);
+    report.write_atomically(SALT, salt.to_text().as_bytes())?;
+    Ok(salt)
+}
+
+/// The names that this report could give away: its owner's, those of whoever the process ran as, this host's.
+fn names<R: std::io::Read + std::io::Seek>(report: &ReportDir, bundle: &mut BundleReader<R>) -> Names {
+    let status = bundle.part("process/status").unwrap_or_default();
+    let uids: BTreeSet<u32> = uids(&status).chain([report.uid(), nix::unistd::getuid().as_raw()]).collect();
+    let (mut homes, mut users) = (Vec::new(), Vec::new());
+    for uid in uids.into_iter().filter(|uid| *uid >= FIRST_PERSON && *uid != NOBODY) {
+        let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid)) else { continue };
+        // The first field of the comment is the person's name in words.
+        let comment = user.gecos.to_string_lossy();
+        users.extend(comment.split(',').next().map(str::to_owned));
+        users.push(user.name);
+        homes.extend(user.dir.to_str().filter(|home| home.len() > 1).map(str::to_owned));
+    }
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let short = host.split('.').next().unwrap_or_default().to_owned();
+    let hosts: Vec<String> = [host, short]
+        .into_iter()
+        .filter(|host| !GENERIC_HOSTS.contains(&host.to_lowercase().as_str()))
+        .collect();
+    Names::new(&homes, &users, &hosts)
+}
+
+/// The user IDs that `/proc/PID/status` names.
+fn uids(status: &[u8]) -> impl Iterator<Item = u32> {
+    let status = String::from_utf8_lossy(status);
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default().to_owned();
+    line.split_whitespace().filter_map(|uid| uid.parse().ok()).collect::<Vec<u32>>().into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_administrators_limit_and_the_dialect_cap_what_may_be_granted() {
+        let mut settings = Settings::default();
+        assert_eq!(widest(&settings).to_string(), "summary,stack,trail,logs,memory");
+        settings.consent.max = Class::Trail;
+        assert_eq!(widest(&settings).to_string(), "summary,stack,trail");
+        let ask = |grant: &str| {
+            chosen(&Grant { grant: Some(grant.parse().unwrap()), only: None }, &settings, ClassSet::EMPTY)
+        };
+        assert_eq!(ask("stack").unwrap().to_string(), "summary,stack");
+        assert_eq!(ask("trail").unwrap().to_string(), "summary,stack,trail");
+        assert!(ask("memory").unwrap_err().to_string().contains("'trail'"));
+        let only = |set: &str| {
+            chosen(&Grant { grant: None, only: Some(set.parse().unwrap()) }, &settings, ClassSet::EMPTY)
+        };
+        assert_eq!(only("summary,trail").unwrap().to_string(), "summary,trail");
+        assert!(only("trail").unwrap_err().to_string().contains("summary"));
+        assert!(only("summary,logs").is_err());
+    }
+
+    #[test]
+    fn the_process_may_have_run_as_several_users() {
+        let status = b"Name:\tx\nUid:\t1000\t1001\t0\t1000\nGid:\t5\t5\t5\t5\n";
+        assert_eq!(uids(status).collect::<Vec<_>>(), [1000, 1001, 0, 1000]);
+        assert_eq!(uids(b"\xff\xfe").count(), 0);
+        assert_eq!(uids(b"Uid:\t99999999999999\t-1").count(), 0);
+    }
+}

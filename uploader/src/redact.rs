@@ -1,0 +1,269 @@
+//! Redaction: from a report to what may leave of it.
+//!
+//! Owns the one function that makes `outgoing.zip`. It is pure: the report, the granted classes, the salt of the
+//! pseudonyms and the rules go in, bytes and an account of everything that was taken out come back; the same input
+//! gives the same bytes. What it cannot understand it leaves out. It reads no settings and looks up no names.
+//!
+//! A minidump and a whole core leave as they are, and only under their own classes: the text rules do not reach into
+//! memory, which is what the prompt says.
+
+mod names;
+mod report;
+mod trail;
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read, Seek};
+
+use foretrace_report::bundle::{BundleError, BundleReader, BundleWriter, REPORT, class_of};
+use foretrace_report::schema::Problem;
+use foretrace_report::{Class, ClassSet, Report};
+
+pub use names::Names;
+
+use crate::pseudonym::Salt;
+
+/// The environment variables that may leave with `memory`, unless settings name more. A `*` ends a prefix.
+pub const ENVIRONMENT: [&str; 13] = [
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TERM",
+    "SHELL",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "XDG_CURRENT_DESKTOP",
+    "XDG_SESSION_TYPE",
+    "DESKTOP_SESSION",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+];
+
+/// What a rule takes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Home directories; `~` stands for them.
+    Home,
+    /// The names of users.
+    User,
+    /// The names of hosts.
+    Host,
+    /// Environment variables that are not on the list.
+    Environment,
+    /// Arguments after the program's own name.
+    Arguments,
+    /// Values that the program called personal; pseudonyms stand for them.
+    Personal,
+    /// Values that the program called secret.
+    Secret,
+}
+
+impl Rule {
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rule::Home => "home",
+            Rule::User => "user",
+            Rule::Host => "host",
+            Rule::Environment => "environment",
+            Rule::Arguments => "arguments",
+            Rule::Personal => "personal",
+            Rule::Secret => "secret",
+        }
+    }
+
+    /// What it took out, for a person.
+    pub fn words(self) -> &'static str {
+        match self {
+            Rule::Home => "home directories, now ~",
+            Rule::User => "user names, now <user>",
+            Rule::Host => "host names, now <host>",
+            Rule::Environment => "environment variables",
+            Rule::Arguments => "command line arguments",
+            Rule::Personal => "personal values, now pseudonyms",
+            Rule::Secret => "secret values",
+        }
+    }
+}
+
+/// How often each rule took something out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed(BTreeMap<Rule, u64>);
+
+impl Removed {
+    /// Adds to a rule's count.
+    pub fn count(&mut self, rule: Rule, times: u64) {
+        if times > 0 {
+            *self.0.entry(rule).or_default() += times;
+        }
+    }
+
+    /// A rule's count.
+    #[cfg(test)]
+    pub fn of(&self, rule: Rule) -> u64 {
+        self.0.get(&rule).copied().unwrap_or(0)
+    }
+
+    /// The rules that took something out, with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
+        self.0.iter().map(|(rule, count)| (*rule, *count))
+    }
+}
+
+/// What to hide beside what the classes already leave out.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Environment variables that may leave in addition to [`ENVIRONMENT`]; a `*` ends a prefix.
+    pub environment: Vec<String>,
+    /// Names of people, hosts and homes.
+    pub names: Names,
+}
+
+/// Something of the report that stays here because its class was not granted, or because it could not be redacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// The part's name, or the section of `report.json`.
+    pub name: String,
+    /// The class it would need.
+    pub class: Class,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// `outgoing.zip` and the account of how it came about.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The very bytes of `outgoing.zip`.
+    pub bytes: Vec<u8>,
+    /// The `report.json` inside it, which lists its parts.
+    pub report: Report,
+    /// What the rules took out.
+    pub removed: Removed,
+    /// What stays here.
+    pub withheld: Vec<Withheld>,
+}
+
+/// Makes `outgoing.zip` from a report.
+///
+/// A part that cannot be read or redacted stays here and becomes a problem in the outgoing report.
+///
+/// # Errors
+/// A report without a readable `report.json`.
+pub fn redact<R: Read + Seek>(
+    bundle: &mut BundleReader<R>,
+    granted: ClassSet,
+    salt: &Salt,
+    rules: &Rules,
+) -> Result<Outgoing, BundleError> {
+    let mut redaction = Redaction { granted, salt, rules, removed: Removed::default(), withheld: Vec::new() };
+    let original = bundle.report()?;
+    let mut report = redaction.report(original);
+    let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
+    let names = bundle.names();
+    for source in trail::sources(&names) {
+        if granted.contains(Class::Trail) {
+            report.problems.extend(redaction.trail(bundle, &source, &mut writer)?);
+        } else {
+            redaction.withhold_all(bundle, &source.names, Class::Trail);
+        }
+    }
+    for name in names.iter().filter(|name| *name != REPORT) {
+        match class_of(name) {
+            Some(Class::Trail) | None => {}
+            Some(class) if !granted.contains(class) => {
+                redaction.withhold_all(bundle, std::slice::from_ref(name), class);
+            }
+            Some(_) => match bundle.part(name) {
+                Ok(content) => writer.add(name, &redaction.part(name, content))?,
+                Err(problem) => report.problems.push(Problem::new(
+                    name.as_str(),
+                    format!("The part could not be read and was left out: {problem}."),
+                )),
+            },
+        }
+    }
+    let (sink, report) = writer.finish(report)?;
+    let Redaction { removed, withheld, .. } = redaction;
+    Ok(Outgoing { bytes: sink.into_inner(), report, removed, withheld })
+}
+
+/// The work in progress: what was asked for and what has been taken out so far.
+struct Redaction<'a> {
+    granted: ClassSet,
+    salt: &'a Salt,
+    rules: &'a Rules,
+    removed: Removed,
+    withheld: Vec<Withheld>,
+}
+
+impl Redaction<'_> {
+    fn withhold(&mut self, name: &str, class: Class, bytes: u64) {
+        self.withheld.push(Withheld { name: name.to_owned(), class, bytes });
+    }
+
+    fn withhold_all<R: Read + Seek>(&mut self, bundle: &mut BundleReader<R>, names: &[String], class: Class) {
+        for name in names {
+            let bytes = bundle.part(name).map_or(0, |content| content.len() as u64);
+            self.withhold(name, class, bytes);
+        }
+    }
+
+    /// A granted part outside the trail.
+    fn part(&mut self, name: &str, content: Vec<u8>) -> Vec<u8> {
+        match name {
+            "process/environ" => {
+                let allowed = self.environment(&content);
+                self.hide(allowed)
+            }
+            "process/cmdline" => {
+                let own_name = self.own_name(content);
+                self.hide(own_name)
+            }
+            // Pairs of numbers: bytes that spell a name would be chance, and replacing them would shift the rest.
+            "process/auxv" => content,
+            _ if name.starts_with("process/") || name.starts_with("system/") || name.starts_with("logs/") => {
+                self.hide(content)
+            }
+            _ => content,
+        }
+    }
+
+    fn hide(&mut self, content: Vec<u8>) -> Vec<u8> {
+        match self.rules.names.hide(&content, &mut self.removed) {
+            std::borrow::Cow::Borrowed(_) => content,
+            std::borrow::Cow::Owned(hidden) => hidden,
+        }
+    }
+
+    fn environment(&mut self, content: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::new();
+        for variable in content.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
+            let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let extra = self.rules.environment.iter().map(String::as_str);
+            // Without a `=` it is no variable but something that a program wrote over its environment.
+            let allowed = variable.contains(&b'=')
+                && ENVIRONMENT.into_iter().chain(extra).any(|pattern| match pattern.strip_suffix('*') {
+                    Some(prefix) => !prefix.is_empty() && name.starts_with(prefix.as_bytes()),
+                    None => name == pattern.as_bytes(),
+                });
+            if allowed {
+                kept.extend_from_slice(variable);
+                kept.push(0);
+            } else {
+                self.removed.count(Rule::Environment, 1);
+            }
+        }
+        kept
+    }
+
+    /// The program's own name. It ends at the first space, too: programs write titles over their arguments, and
+    /// those name users and addresses.
+    fn own_name(&mut self, mut content: Vec<u8>) -> Vec<u8> {
+        let mut words = content.split(|byte| matches!(byte, 0 | b' '));
+        let length = words.next().map_or(0, <[u8]>::len);
+        let more = words.filter(|word| !word.is_empty()).count();
+        self.removed.count(Rule::Arguments, more as u64);
+        content.truncate(length);
+        content
+    }
+}
