@@ -14,6 +14,7 @@ use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::bundle::BundleError;
+use foretrace_report::socorro::{EXTRA, OUTGOING, UPLOAD_MINIDUMP};
 use foretrace_report::{Report, ReportId};
 
 pub use body::receive;
@@ -22,13 +23,6 @@ use crate::reading;
 use crate::service::{Site, log};
 use crate::store::{Draft, StoreError};
 use crate::submission::Submission;
-
-/// The part that holds `outgoing.zip`.
-const BUNDLE: &str = "upload_file_foretrace";
-/// The part that holds a minidump.
-const MINIDUMP: &str = "upload_file_minidump";
-/// The part that holds all annotations as one JSON object.
-const EXTRA: &str = "extra";
 
 /// Parts of one submission at most.
 const MAX_PARTS: usize = 1000;
@@ -146,8 +140,8 @@ impl Parts {
             }
             let name = field.name().unwrap_or_default().to_owned();
             match name.as_str() {
-                BUNDLE => parts.bundle = Some(file(site, &mut field).await?),
-                MINIDUMP => parts.minidump = Some(file(site, &mut field).await?),
+                OUTGOING => parts.bundle = Some(file(site, &mut field).await?),
+                UPLOAD_MINIDUMP => parts.minidump = Some(file(site, &mut field).await?),
                 EXTRA => extra = Some(text(&mut field, &mut room, name.len()).await?),
                 "" => return Err(Refusal::Malformed("invalid_payload_structure")),
                 _ if field.file_name().is_some() => {
