@@ -1,1 +1,57 @@
-//! Placeholder.
+//! Record what your program does; when it dies, the trail is in the report.
+//!
+//! ```
+//! use foretrace::event;
+//!
+//! let user = String::from("ada");
+//! let token = "hunter2";
+//! event!(info, "request done", status = 200_u32, user: personal = user, token: secret = token);
+//! # assert!(foretrace::descriptor().is_some());
+//! ```
+//!
+//! The first event makes a ring: sealed shared memory of which the newest events are kept. Nothing is written to disk
+//! and nothing leaves the process. When it crashes, the crash handler reads the ring; for errors and panics
+//! [`report_error!`] and [`panic_hook`] start a program that does.
+//!
+//! Recording never blocks, allocates, locks, or fails the program. An event costs about as much as reading the clock.
+//! `FORETRACE=off` in the environment switches it off.
+
+mod clock;
+mod event;
+mod field;
+mod host;
+mod pool;
+mod record;
+mod ring;
+mod site;
+mod slot;
+mod thread;
+mod writer;
+
+pub use foretrace_ring::trail::{Level, Privacy};
+
+#[doc(hidden)]
+pub use field::{Field, Fields, Secret};
+#[doc(hidden)]
+pub use record::record;
+#[doc(hidden)]
+pub use site::{Declaration, Site};
+
+/// Makes the ring now instead of at the first event. False: recording is off, by `FORETRACE=off` or for want of memory.
+///
+/// # Signal safety
+/// May be called from a signal handler. Takes some 100 µs the first time.
+pub fn start() -> bool {
+    ring::live().is_some()
+}
+
+/// The descriptor of the ring's memory, for whoever is to hold it beyond this process's death. `None`: there is no
+/// ring, or the program closed its descriptor.
+///
+/// It remains this library's: duplicate it, do not close it.
+///
+/// # Signal safety
+/// May be called from a signal handler.
+pub fn descriptor() -> Option<std::os::fd::RawFd> {
+    ring::descriptor()
+}

@@ -1,0 +1,230 @@
+//! What the recorder asks of the machine: memory, limits, environment, a few numbers about the process.
+//!
+//! Owns every system call of making a ring. Async-signal-safe throughout: no allocation, no lock, no buffered file;
+//! files are read into the stack. Never fails the host: what cannot be had is `None` or a harmless number.
+#![allow(unsafe_code)]
+
+use core::ffi::CStr;
+use core::ptr;
+
+use foretrace_ring::layout::*;
+
+/// Descriptors are moved out of the range in which programs expect to find their own.
+const LOWEST_DESCRIPTOR: i32 = 64;
+
+/// Whether the environment says `FORETRACE=off`. A program that runs with privileges does not ask.
+pub(crate) fn is_switched_off() -> bool {
+    variable(c"FORETRACE").is_some_and(|value| value.to_bytes() == b"off")
+}
+
+/// A variable of the environment, unless this program got privileges by being executed.
+pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
+    // SAFETY: getauxval has no preconditions.
+    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+        return None;
+    }
+    // SAFETY: a terminated name. A program that changes its environment while other threads read it breaks C's rules
+    // with every library; the value is used at once.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    // SAFETY: getenv returns null or a terminated string.
+    (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
+}
+
+/// How large the pool may be: the usual size, less where a limit on files, on the address space or of the cgroup is
+/// near. `None`: there is no room for one.
+pub(crate) fn pool_size() -> Option<u64> {
+    let around = Geometry::of_pool(0).pool + 4096;
+    let file = limit(libc::RLIMIT_FSIZE).saturating_sub(around);
+    let space = (limit(libc::RLIMIT_AS) / 8).saturating_sub(around);
+    // A tenth of what the cgroup may use at all, but the rest of the ring is hardly touched and does not count.
+    let group = cgroup_limit().map_or(u64::MAX, |limit| limit / 10);
+    let size = DEFAULT_POOL.min(file).min(space).min(group);
+    (size >= MIN_POOL).then_some(size)
+}
+
+fn limit(which: libc::__rlimit_resource_t) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: writes the structure it is given.
+    unsafe { libc::getrlimit(which, &mut limit) };
+    limit.rlim_cur
+}
+
+/// The smallest memory limit of the process's cgroup and those above it (version 2).
+fn cgroup_limit() -> Option<u64> {
+    const ROOT: &[u8] = b"/sys/fs/cgroup";
+    let mut line = [0; 1024];
+    let text = read(c"/proc/self/cgroup", &mut line);
+    let group = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    let mut smallest = None;
+    let mut length = group.len();
+    loop {
+        let mut path = [0_u8; 1100];
+        let name: &[u8] = b"/memory.max\0";
+        let parts = [ROOT, group.get(..length)?, name];
+        let mut end = 0;
+        for part in parts {
+            path.get_mut(end..end + part.len())?.copy_from_slice(part);
+            end += part.len();
+        }
+        let mut value = [0; 32];
+        if let Ok(path) = CStr::from_bytes_until_nul(&path)
+            && let Some(limit) = number(read(path, &mut value))
+        {
+            smallest = Some(smallest.map_or(limit, |other: u64| other.min(limit)));
+        }
+        match group.get(..length)?.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) if length > 0 => length = slash,
+            _ => return smallest,
+        }
+    }
+}
+
+/// A new memfd, closed on exec. With the newest kernels' "never executable", which a system may insist on.
+pub(crate) fn memfd() -> Option<i32> {
+    const NOEXEC_SEAL: libc::c_uint = 8;
+    let mut name = [0_u8; NAME.len() + 1];
+    name[..NAME.len()].copy_from_slice(NAME.as_bytes());
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    for flags in [flags | NOEXEC_SEAL, flags] {
+        // SAFETY: a terminated name.
+        let descriptor = unsafe { libc::memfd_create(name.as_ptr().cast(), flags) };
+        if descriptor >= 0 {
+            return Some(move_up(descriptor));
+        }
+    }
+    None
+}
+
+fn move_up(descriptor: i32) -> i32 {
+    // SAFETY: duplicates our own descriptor.
+    let higher = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR) };
+    if higher < 0 {
+        return descriptor;
+    }
+    close(descriptor);
+    higher
+}
+
+/// Gives a memfd its size and maps it.
+pub(crate) fn map_shared(descriptor: i32, size: u64) -> Option<*mut u8> {
+    // A signal for a file that is too large would kill the host: `pool_size` kept below the limit, and it is asked
+    // again in a child, whose limits may differ.
+    if limit(libc::RLIMIT_FSIZE) < size {
+        return None;
+    }
+    // SAFETY: our own descriptor.
+    if unsafe { libc::ftruncate(descriptor, i64::try_from(size).ok()?) } != 0 {
+        return None;
+    }
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let base = unsafe {
+        libc::mmap(ptr::null_mut(), usize::try_from(size).ok()?, protection, libc::MAP_SHARED, descriptor, 0)
+    };
+    (base != libc::MAP_FAILED).then_some(base.cast())
+}
+
+/// Nobody may truncate the memfd under its writers, nor write it except through mappings that are already there.
+pub(crate) fn seal(descriptor: i32) {
+    let least = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+    for seals in [least | libc::F_SEAL_FUTURE_WRITE, least, libc::F_SEAL_SEAL] {
+        // SAFETY: our own descriptor. A kernel without the newest seal refuses all that are named with it.
+        unsafe { libc::fcntl(descriptor, libc::F_ADD_SEALS, seals) };
+    }
+}
+
+/// Moves a mapping to where another one is. False: both are as they were.
+pub(crate) fn replace(from: *mut u8, to: *mut u8, size: u64) -> bool {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    let size = size as usize;
+    // SAFETY: both are mappings of ours of this size, and the second one is given up.
+    let moved = unsafe { libc::mremap(from.cast(), size, size, flags, to.cast::<libc::c_void>()) };
+    moved != libc::MAP_FAILED
+}
+
+/// Undoes [`map_shared`] for a mapping that nobody has seen.
+pub(crate) fn unmap(base: *mut u8, size: u64) {
+    // SAFETY: our own mapping, of which no reference exists.
+    unsafe { libc::munmap(base.cast(), size as usize) };
+}
+
+/// Closes a descriptor of ours.
+pub(crate) fn close(descriptor: i32) {
+    // SAFETY: the caller owns it.
+    unsafe { libc::close(descriptor) };
+}
+
+/// The inode behind a descriptor.
+pub(crate) fn inode(descriptor: i32) -> Option<u64> {
+    // SAFETY: all zeroes are a valid `stat`.
+    let mut status: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: writes the structure it is given.
+    let answer = unsafe { libc::fstat(descriptor, &mut status) };
+    (answer == 0).then_some(status.st_ino)
+}
+
+/// 128 bits that no other ring has.
+pub(crate) fn random() -> u128 {
+    let mut bytes = [0_u8; 16];
+    // SAFETY: fills the buffer it is given. Does not wait for a machine that has just started.
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), libc::GRND_NONBLOCK) };
+    if filled == 16 {
+        return u128::from_le_bytes(bytes);
+    }
+    let time = u128::from(crate::clock::realtime());
+    time << 64 | u128::from(process_id()) << 32 | u128::from(crate::clock::monotonic() as u32)
+}
+
+/// The process's ID.
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::getpid() as u32 }
+}
+
+/// The calling thread's ID.
+pub(crate) fn thread_id() -> u32 {
+    // SAFETY: no preconditions.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Whether the calling thread runs on its alternate signal stack, and where that is. `None`: it has none.
+pub(crate) fn alternate_stack() -> Option<(bool, core::ops::Range<u64>)> {
+    let mut stack = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: 0, ss_size: 0 };
+    // SAFETY: writes the structure it is given and changes nothing.
+    let answer = unsafe { libc::sigaltstack(ptr::null(), &mut stack) };
+    let start = stack.ss_sp as u64;
+    let known = answer == 0 && stack.ss_flags & libc::SS_DISABLE == 0;
+    known.then(|| (stack.ss_flags & libc::SS_ONSTACK != 0, start..start.saturating_add(stack.ss_size as u64)))
+}
+
+/// When the process started: field 22 of `/proc/self/stat`, or 0.
+pub(crate) fn start_time() -> u64 {
+    let mut bytes = [0; 1024];
+    let text = read(c"/proc/self/stat", &mut bytes);
+    // The second field is a name in brackets that may contain anything, brackets too.
+    let rest = text.iter().rposition(|byte| *byte == b')').and_then(|end| text.get(end + 2..)).unwrap_or(&[]);
+    rest.split(|byte| *byte == b' ').nth(22 - 3).and_then(number).unwrap_or(0)
+}
+
+/// The first bytes of a file; none where it cannot be read.
+pub(crate) fn read<'a>(path: &CStr, into: &'a mut [u8]) -> &'a [u8] {
+    // SAFETY: a terminated path.
+    let descriptor = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if descriptor < 0 {
+        return &[];
+    }
+    // SAFETY: the buffer is as long as it says.
+    let length = unsafe { libc::read(descriptor, into.as_mut_ptr().cast(), into.len()) };
+    close(descriptor);
+    into.get(..usize::try_from(length).unwrap_or(0)).unwrap_or(&[])
+}
+
+/// The decimal number at the start.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    let mut value = None;
+    for digit in digits {
+        value = Some(value.unwrap_or(0_u64).checked_mul(10)?.checked_add(u64::from(digit - b'0'))?);
+    }
+    value
+}

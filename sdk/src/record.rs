@@ -1,0 +1,122 @@
+//! Recording one event: the fast path that is compiled into every call site, and what it falls back to.
+//!
+//! The fast path has three questions (is another recording in progress, is there room, is the time near), one time
+//! stamp, and the stores. It makes no call, takes no lock, and uses no atomic operation that a plain store is not.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+use foretrace_ring::layout::*;
+
+use crate::field::Fields;
+use crate::ring::{self, Ring};
+use crate::site::{self, Site};
+use crate::writer::{self, MAX_EVENT};
+use crate::{clock, thread};
+
+const HEADER: usize = EVENT_HEADER as usize;
+
+/// Records an event. `word` is what [`Site::word`] said, and not 0.
+///
+/// # Signal safety
+/// May be called from a signal handler, also from one that interrupts a recording.
+#[inline(always)]
+pub fn record<F: Fields>(site: &'static Site, word: u64, fields: F) {
+    if !(site::signature_of(word) == u64::from(F::SIGNATURE) && record_here(word as u16, &fields)) {
+        record_slowly(site, &fields);
+    }
+}
+
+/// The fast path. False: it is not for this event.
+#[inline(always)]
+fn record_here<F: Fields>(id: u16, fields: &F) -> bool {
+    let thread = thread::current();
+    if thread.frame.get() != 0 {
+        return false;
+    }
+    thread.frame.set(thread::stack_pointer());
+    compiler_fence(Ordering::SeqCst);
+    let done = 'done: {
+        let level = &thread.levels[0];
+        let size = HEADER + fields.size();
+        let commit = level.commit.get();
+        let start = (commit as u32 / 8) as usize;
+        if (start + size) as i64 > level.limit.get() || !ring::is_live() {
+            break 'done false;
+        }
+        let time = clock::counter();
+        if time.wrapping_sub(thread.epoch.get()) >> clock::EPOCH != 0 {
+            break 'done false;
+        }
+        let base = level.base.get();
+        // SAFETY: a packet with room for the event: `limit` is its size, and only this thread, at this nesting level,
+        // writes into it.
+        unsafe { write(base.wrapping_add(start), time, id, fields) };
+        // SAFETY: the commit word of that packet, aligned; only used atomically.
+        let shared = unsafe { &*base.wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
+        shared.store(commit + ONE_EVENT + size as u64 * 8, Ordering::Release);
+        level.commit.set(commit + ONE_EVENT + size.next_multiple_of(8) as u64 * 8);
+        true
+    };
+    compiler_fence(Ordering::SeqCst);
+    thread.frame.set(0);
+    done
+}
+
+/// Writes header and payload.
+///
+/// # Safety
+/// There is room for both at `at`.
+#[inline(always)]
+unsafe fn write<F: Fields>(at: *mut u8, time: u64, id: u16, fields: &F) {
+    // SAFETY: the caller's room.
+    unsafe { at.cast::<u64>().write_unaligned((time << 16 | u64::from(id)).to_le()) };
+    // SAFETY: the caller's room behind the header.
+    unsafe { fields.write(at.wrapping_add(HEADER)) };
+}
+
+/// Everything else: the first event, a new packet, a nested recording, a clock that is not the processor's.
+#[cold]
+#[inline(never)]
+fn record_slowly<F: Fields>(site: &'static Site, fields: &F) {
+    let Some(ring) = ring::live() else {
+        site.switch_off();
+        return;
+    };
+    if let Some(id) = site.number(ring, F::SIGNATURE, &|kinds| F::kinds(kinds, 0)) {
+        record_as(ring, id, fields);
+    }
+}
+
+/// Records an event of a type that is declared, by the slow path.
+pub(crate) fn record_as<F: Fields>(ring: Ring, id: u16, fields: &F) {
+    let size = HEADER + fields.size();
+    if size > MAX_EVENT {
+        return record_cut(ring, id, fields);
+    }
+    if let Some(place) = writer::place(ring, size) {
+        // SAFETY: the place has room for `size` bytes.
+        unsafe { write(place.at, place.time, id, fields) };
+        place.commit(size, true);
+    }
+}
+
+/// Records an event that is larger than a packet: with its texts cut, if that is enough.
+#[cold]
+fn record_cut<F: Fields>(ring: Ring, id: u16, fields: &F) {
+    let fixed = HEADER + fields.size_cut(0);
+    if F::SEQUENCES == 0 || fixed > MAX_EVENT {
+        ring.count(AT_DISCARDED);
+        return;
+    }
+    let limit = (MAX_EVENT - fixed) / F::SEQUENCES;
+    let size = HEADER + fields.size_cut(limit);
+    if let Some(place) = writer::place(ring, size) {
+        // SAFETY: the place has room for `size` bytes, of which these are the first.
+        unsafe { place.at.cast::<u64>().write_unaligned((place.time << 16 | u64::from(id)).to_le()) };
+        // SAFETY: the rest of them.
+        unsafe { fields.write_cut(place.at.wrapping_add(HEADER), limit) };
+        place.commit(size, true);
+        ring.count(AT_CUT);
+    }
+}

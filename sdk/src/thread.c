@@ -1,0 +1,62 @@
+/*
+ * The recorder's state of one thread. Owns its place in memory and nothing that is done with it (thread.rs does).
+ *
+ * Initial-exec: one instruction finds it, no call that could allocate. At most 128 bytes, so that a library that is
+ * opened late still finds room in what the C library keeps for such variables.
+ */
+#include <pthread.h>
+#include <stdint.h>
+
+struct foretrace_level {
+    uint64_t commit;
+    unsigned char *base;
+    int64_t limit;
+};
+
+struct foretrace_thread {
+    uint64_t frame;
+    uint64_t epoch;
+    struct foretrace_level level[3];
+    uint32_t depth;
+    uint32_t slot[3];
+    uint64_t outer[2];
+};
+
+_Static_assert(sizeof(struct foretrace_thread) <= 128, "a late dlopen must still fit");
+
+__attribute__((tls_model("initial-exec"), aligned(64))) __thread struct foretrace_thread foretrace_tls;
+
+static pthread_key_t key;
+static int has_key;
+
+/* In ring.rs and writer.rs. */
+void foretrace_forked(void);
+void foretrace_thread_ends(void);
+
+struct foretrace_thread *foretrace_tls_address(void)
+{
+    return &foretrace_tls;
+}
+
+static void thread_ends(void *unused)
+{
+    (void)unused;
+    foretrace_thread_ends();
+}
+
+/* Asks that foretrace_thread_ends be called when this thread ends. */
+void foretrace_thread_watch(void)
+{
+    if (has_key)
+        pthread_setspecific(key, &foretrace_tls);
+}
+
+/*
+ * Before main, or in dlopen: what may allocate or lock is done here, so that a first event may come from a signal
+ * handler. Creates no thread, opens nothing, waits for nobody.
+ */
+__attribute__((constructor)) static void prepare(void)
+{
+    has_key = pthread_key_create(&key, thread_ends) == 0;
+    pthread_atfork(0, 0, foretrace_forked);
+}
