@@ -19,6 +19,8 @@
 mod clock;
 mod event;
 mod field;
+#[doc(hidden)]
+pub mod foreign;
 mod host;
 mod pool;
 mod record;

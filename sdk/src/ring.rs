@@ -47,6 +47,11 @@ pub(crate) fn is_live() -> bool {
     PAGE.live.load(Ordering::Relaxed) != 0
 }
 
+/// The word that [`is_live`] looks at.
+pub(crate) fn live_word() -> &'static AtomicU64 {
+    &PAGE.live
+}
+
 /// This process's ring.
 #[derive(Clone, Copy)]
 pub(crate) struct Ring {

@@ -1,0 +1,83 @@
+//! The recorder's steps one by one, for call sites that another language's compiler made (`sdk/capi`).
+//!
+//! Owns nothing: it shows what `foretrace.h` must agree with, and opens the slow path. Not for applications.
+#![allow(unsafe_code)]
+
+use core::mem::offset_of;
+
+use foretrace_ring::layout::{AT_CUT, AT_DISCARDED};
+use foretrace_ring::metadata::EventDecl;
+
+use crate::thread::{self, Level, Thread};
+use crate::writer::{self, MAX_EVENT};
+use crate::{clock, ring, site};
+
+/// A thread takes the slow path when so many ticks (as a power of two) have passed.
+pub const EPOCH: u32 = clock::EPOCH;
+
+/// Where a thread's state has its frame, its epoch, and its first level's commit word, base and limit.
+pub const THREAD_LAYOUT: [usize; 5] = [
+    offset_of!(Thread, frame),
+    offset_of!(Thread, epoch),
+    offset_of!(Thread, levels) + offset_of!(Level, commit),
+    offset_of!(Thread, levels) + offset_of!(Level, base),
+    offset_of!(Thread, levels) + offset_of!(Level, limit),
+];
+
+/// The calling thread's state.
+pub fn thread_state() -> *mut u8 {
+    core::ptr::from_ref(thread::current()).cast_mut().cast()
+}
+
+/// The word that is not 0 while this process may write its ring.
+pub fn live_word() -> *const u64 {
+    ring::live_word().as_ptr()
+}
+
+/// Whether recording is off for good.
+pub fn is_off() -> bool {
+    ring::is_off()
+}
+
+/// Declares an event type; its number is chosen here. `None`: no ring, or (counted) no room.
+pub fn declare(event: &EventDecl<'_>) -> Option<u16> {
+    site::declare(ring::live()?, event)
+}
+
+/// Counts a field that was cut.
+pub fn count_cut() {
+    if let Some(ring) = ring::live() {
+        ring.count(AT_CUT);
+    }
+}
+
+/// A place for one event.
+pub struct Place(writer::Place);
+
+/// Finds a place for an event of `size` bytes, header included. `None`: recording is off, or the event was discarded
+/// and counted.
+pub fn place(size: usize) -> Option<Place> {
+    let ring = ring::live()?;
+    if size > MAX_EVENT {
+        ring.count(AT_DISCARDED);
+        return None;
+    }
+    writer::place(ring, size).map(Place)
+}
+
+impl Place {
+    /// Where the event begins, with its header.
+    pub fn at(&self) -> *mut u8 {
+        self.0.at
+    }
+
+    /// Its time.
+    pub fn time(&self) -> u64 {
+        self.0.time
+    }
+
+    /// Makes the event, now written, part of its packet.
+    pub fn commit(self, size: usize) {
+        self.0.commit(size, true);
+    }
+}
