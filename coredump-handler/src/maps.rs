@@ -1,9 +1,11 @@
 //! `/proc/PID/maps` as values: a pure parser. Never opens a file, and proves nothing: a path in a mapping is only what
 //! the kernel calls it, and any unlinked file can be called anything.
 
+use std::collections::HashSet;
+
 use foretrace_report::schema::Problem;
 
-use crate::core::CoreHead;
+use crate::core::{CoreHead, Segment};
 
 /// One mapping of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,9 +77,21 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
     const AT_SYSINFO_EHDR: u64 = 33;
     let vdso = head.auxv_value(AT_SYSINFO_EHDR);
     let main_stack = head.threads.iter().find(|thread| thread.tid == head.pid).map(|t| t.registers.stack());
+    // gdb leaves out what it does not dump, as unchanged code; the kernel gives every mapping a segment.
+    let starts: HashSet<u64> = head.segments.iter().map(|segment| segment.address).collect();
+    let undumped = head.files.iter().filter(|file| !starts.contains(&file.start)).map(|file| Segment {
+        address: file.start,
+        memory_size: file.end.saturating_sub(file.start),
+        file_offset: 0,
+        file_size: 0,
+        // Nobody says; what is not dumped is not written to.
+        flags: 1 | 4,
+    });
     let mappings = head
         .segments
         .iter()
+        .copied()
+        .chain(undumped)
         .take(LIMIT)
         .map(|segment| {
             let (start, end) = (segment.address, segment.address.saturating_add(segment.memory_size));
