@@ -34,6 +34,11 @@ pub fn live_word() -> *const u64 {
     ring::live_word().as_ptr()
 }
 
+/// Whether events are recorded at this moment.
+pub fn is_live() -> bool {
+    ring::is_live()
+}
+
 /// Whether recording is off for good.
 pub fn is_off() -> bool {
     ring::is_off()

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * foretrace: record what your program does; when it dies, the trail is in the report.
+ *
+ *     #define FT_PROVIDER "shop::checkout"
+ *     #include <foretrace.h>
+ *
+ *     ft_event(FT_INFO, "order placed", ft_u64("items", cart->count), ft_str("customer", name, FT_PERSONAL));
+ *
+ * An event costs about as much as reading the clock. It goes into memory that outlives a crash of the process; no
+ * call here writes a file, takes a lock that a signal handler could wait for, or makes the program fail. C11 and
+ * C++17, little-endian Linux. Link with `pkg-config --libs foretrace`.
+ *
+ * The first half of this file is for you; the second half, behind "Inside", is how events get into the ring.
+ */
+#ifndef FORETRACE_H
+#define FORETRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How important an event is. */
+enum ft_level { FT_ERROR = 3, FT_WARN = 4, FT_INFO = 6, FT_DEBUG = 14, FT_TRACE = 15 };
+
+/* Whose business a value is: FT_PUBLIC leaves the machine as it is, FT_PERSONAL as a pseudonym, FT_SECRET never
+ * (it is not even recorded). Nothing leaves without the consent of the person at the machine. */
+enum ft_class { FT_PUBLIC = 0, FT_PERSONAL = 1, FT_SECRET = 2 };
+
+/* Records an event: ft_event(LEVEL, NAME, FIELDS...).
+ *
+ * LEVEL is one of enum ft_level, NAME a string literal, FIELDS up to 16 of these, with names that are string
+ * literals and a CLASS (FT_PUBLIC where it is left out) that is a constant:
+ *
+ *     ft_u8 ft_u16 ft_u32 ft_u64   (NAME, VALUE [, CLASS])            unsigned integers
+ *     ft_i8 ft_i16 ft_i32 ft_i64   (NAME, VALUE [, CLASS])            signed integers
+ *     ft_f32 ft_f64                (NAME, VALUE [, CLASS])            floating point
+ *     ft_bool                      (NAME, VALUE [, CLASS])
+ *     ft_str                       (NAME, STRING [, CLASS])           UTF-8, ends at the first NUL; NULL is "(null)"
+ *     ft_text ft_bytes             (NAME, POINTER, BYTES [, CLASS])   UTF-8 or any bytes, with their length in bytes
+ *     ft_secret                    (NAME)                             says that there was a value; takes none
+ *
+ * Values are evaluated once, and not at all while recording is off. Text and bytes are cut to FT_MAX_BYTES; what was
+ * cut is counted, and so is an event that does not fit a packet of the ring. There is no error to handle.
+ *
+ * Define FT_PROVIDER before an event to say which part of the program records; a name like "shop::checkout".
+ *
+ * Signal safety: may be used in signal handlers, also in one that interrupts another event. */
+#define ft_event(...) FORETRACE_JOIN(FORETRACE_EVENT_, FORETRACE_FIELDS(__VA_ARGS__))(__VA_ARGS__)
+
+/* The longest text or byte field, in bytes. */
+#define FT_MAX_BYTES 4096
+
+#ifndef FT_PROVIDER
+#define FT_PROVIDER "c"
+#endif
+
+/* Starts recording now and not at the first event. It makes the ring (about 7 MB of address space; memory as it is
+ * used). 0, or -1 where there can be no ring: recording then stays off and nothing else changes.
+ *
+ * Signal safety: none needed; may be used in a signal handler. */
+int ft_start(void);
+
+/* Whether events are recorded at this moment. False before the first event or ft_start.
+ *
+ * Signal safety: may be used in signal handlers. */
+bool ft_enabled(void);
+
+/* Notes something about the program that every later report carries, such as its configuration or what it works on:
+ * the newest value for a key counts. Both are UTF-8 and end at the first NUL. 0, or -1 when there is no room (64
+ * keys, 496 bytes for key and value together; longer values are cut), a pointer is NULL, or recording is off.
+ *
+ * Signal safety: may be used in signal handlers; a handler that interrupts the noting of the same key gets -1. */
+int ft_annotate(const char *key, const char *value, enum ft_class privacy);
+
+/* Reports an error that the program survives: records it, with the place in the source, and starts a report of the
+ * process as it is now, which the caller does not wait for. It takes at most 2 ms. 0, or -1 when there was no report:
+ * more than 5 in a minute, no foretrace-capture on this machine, or recording is off.
+ *
+ * Signal safety: not in a signal handler, because it starts a process. */
+#define ft_report_error(message) foretrace_report_error((message), __FILE__, (uint32_t)__LINE__)
+
+/* ---- Inside ------------------------------------------------------------------------------------------------------
+ *
+ * Names that begin with foretrace_ or FORETRACE_ are not for use: they are the inlined half of the recorder, bound to
+ * one version of the library (FORETRACE_ABI, checked when a call site is registered).
+ *
+ * A field such as ft_u64("items", n) is no call: its name is pasted to the four prefixes below, so that one spelling
+ * gives the declaration, the value, its length and the store. */
+
+#define FORETRACE_ABI 1
+/* A thread takes the slow way when its clock has gone on by so many ticks, as a power of two. */
+#define FORETRACE_EPOCH 30
+
+#define FORETRACE_JOIN(a, b) FORETRACE_JOIN_(a, b)
+#define FORETRACE_JOIN_(a, b) a##b
+
+/* NONE for a level and a name alone, SOME with up to 16 fields. */
+#define FORETRACE_FIELDS(...)                                                                                        \
+    FORETRACE_19TH(__VA_ARGS__, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME,  \
+                   SOME, SOME, NONE, WITHOUT_A_NAME, 0)
+#define FORETRACE_COUNT(...)                                                                                         \
+    FORETRACE_17TH(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+#define FORETRACE_17TH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, ...) q
+#define FORETRACE_19TH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, ...) s
+
+#define FORETRACE_EACH(do_, ...) FORETRACE_JOIN(FORETRACE_EACH_, FORETRACE_COUNT(__VA_ARGS__))(do_, __VA_ARGS__)
+#define FORETRACE_EACH_1(do_, field) do_(1, field)
+#define FORETRACE_EACH_2(do_, field, ...) do_(2, field) FORETRACE_EACH_1(do_, __VA_ARGS__)
+#define FORETRACE_EACH_3(do_, field, ...) do_(3, field) FORETRACE_EACH_2(do_, __VA_ARGS__)
+#define FORETRACE_EACH_4(do_, field, ...) do_(4, field) FORETRACE_EACH_3(do_, __VA_ARGS__)
+#define FORETRACE_EACH_5(do_, field, ...) do_(5, field) FORETRACE_EACH_4(do_, __VA_ARGS__)
+#define FORETRACE_EACH_6(do_, field, ...) do_(6, field) FORETRACE_EACH_5(do_, __VA_ARGS__)
+#define FORETRACE_EACH_7(do_, field, ...) do_(7, field) FORETRACE_EACH_6(do_, __VA_ARGS__)
+#define FORETRACE_EACH_8(do_, field, ...) do_(8, field) FORETRACE_EACH_7(do_, __VA_ARGS__)
+#define FORETRACE_EACH_9(do_, field, ...) do_(9, field) FORETRACE_EACH_8(do_, __VA_ARGS__)
+#define FORETRACE_EACH_10(do_, field, ...) do_(10, field) FORETRACE_EACH_9(do_, __VA_ARGS__)
+#define FORETRACE_EACH_11(do_, field, ...) do_(11, field) FORETRACE_EACH_10(do_, __VA_ARGS__)
+#define FORETRACE_EACH_12(do_, field, ...) do_(12, field) FORETRACE_EACH_11(do_, __VA_ARGS__)
+#define FORETRACE_EACH_13(do_, field, ...) do_(13, field) FORETRACE_EACH_12(do_, __VA_ARGS__)
+#define FORETRACE_EACH_14(do_, field, ...) do_(14, field) FORETRACE_EACH_13(do_, __VA_ARGS__)
+#define FORETRACE_EACH_15(do_, field, ...) do_(15, field) FORETRACE_EACH_14(do_, __VA_ARGS__)
+#define FORETRACE_EACH_16(do_, field, ...) do_(16, field) FORETRACE_EACH_15(do_, __VA_ARGS__)
+
+/* A field taken apart: KIND, name, value, class, length. */
+#define FORETRACE_APART_ft_u8(...) U8, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_u16(...) U16, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_u32(...) U32, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_u64(...) U64, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i8(...) I8, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i16(...) I16, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i32(...) I32, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i64(...) I64, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_f32(...) F32, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_f64(...) F64, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_bool(...) BOOL, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_str(...) STR, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_text(...) TEXT, FORETRACE_MEMORY(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_bytes(...) BYTES, FORETRACE_MEMORY(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_secret(name) U8, name, 0, FT_SECRET, 0
+#define FORETRACE_VALUE(name, value, privacy, ...) name, value, privacy, 0
+#define FORETRACE_MEMORY(name, value, length, privacy, ...) name, value, privacy, length
+
+#define FORETRACE_DECLARE(n, field) FORETRACE_DECLARE_(FORETRACE_APART_##field)
+#define FORETRACE_DECLARE_(...) FORETRACE_DECLARE__(__VA_ARGS__)
+#define FORETRACE_DECLARE__(kind, name, value, privacy, length) {"" name, FORETRACE_KIND_##kind, (uint8_t)(privacy)},
+
+#define FORETRACE_TAKE(n, field) FORETRACE_TAKE_(n, FORETRACE_APART_##field)
+#define FORETRACE_TAKE_(...) FORETRACE_TAKE__(__VA_ARGS__)
+#define FORETRACE_TAKE__(n, kind, name, value, privacy, length) FORETRACE_TAKE_##kind(n, value, privacy, length)
+
+#define FORETRACE_SIZE(n, field) FORETRACE_SIZE_(n, FORETRACE_APART_##field)
+#define FORETRACE_SIZE_(...) FORETRACE_SIZE__(__VA_ARGS__)
+#define FORETRACE_SIZE__(n, kind, name, value, privacy, length) \
+    +((privacy) == FT_SECRET ? 1u : (uint64_t)(FORETRACE_SIZE_##kind(n)))
+
+#define FORETRACE_STORE(n, field) FORETRACE_STORE_(n, FORETRACE_APART_##field)
+#define FORETRACE_STORE_(...) FORETRACE_STORE__(__VA_ARGS__)
+#define FORETRACE_STORE__(n, kind, name, value, privacy, length)                       \
+    foretrace_at = (privacy) == FT_SECRET ? foretrace_put(foretrace_at, "", 1)         \
+                                          : FORETRACE_STORE_##kind(foretrace_at, n);
+
+/* Kinds by number (STR is TEXT), and how a value of each is taken, measured and stored. A secret is not taken. */
+#define FORETRACE_KIND_U8 0
+#define FORETRACE_KIND_U16 1
+#define FORETRACE_KIND_U32 2
+#define FORETRACE_KIND_U64 3
+#define FORETRACE_KIND_I8 4
+#define FORETRACE_KIND_I16 5
+#define FORETRACE_KIND_I32 6
+#define FORETRACE_KIND_I64 7
+#define FORETRACE_KIND_F32 8
+#define FORETRACE_KIND_F64 9
+#define FORETRACE_KIND_BOOL 10
+#define FORETRACE_KIND_TEXT 11
+#define FORETRACE_KIND_BYTES 12
+#define FORETRACE_KIND_STR FORETRACE_KIND_TEXT
+
+#define FORETRACE_TAKE_U8(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint8_t, n, value, privacy)
+#define FORETRACE_TAKE_U16(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint16_t, n, value, privacy)
+#define FORETRACE_TAKE_U32(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint32_t, n, value, privacy)
+#define FORETRACE_TAKE_U64(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint64_t, n, value, privacy)
+#define FORETRACE_TAKE_I8(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int8_t, n, value, privacy)
+#define FORETRACE_TAKE_I16(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int16_t, n, value, privacy)
+#define FORETRACE_TAKE_I32(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int32_t, n, value, privacy)
+#define FORETRACE_TAKE_I64(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int64_t, n, value, privacy)
+#define FORETRACE_TAKE_F32(n, value, privacy, length) FORETRACE_TAKE_NUMBER(float, n, value, privacy)
+#define FORETRACE_TAKE_F64(n, value, privacy, length) FORETRACE_TAKE_NUMBER(double, n, value, privacy)
+#define FORETRACE_TAKE_BOOL(n, value, privacy, length) \
+    const uint8_t foretrace_value_##n = (privacy) != FT_SECRET && (value) ? 1 : 0;
+#define FORETRACE_TAKE_NUMBER(type, n, value, privacy) \
+    const type foretrace_value_##n = (privacy) == FT_SECRET ? (type)0 : (value);
+#define FORETRACE_TAKE_STR(n, value, privacy, length)                                                    \
+    const char *const foretrace_value_##n = foretrace_string((privacy) == FT_SECRET ? "" : (value));     \
+    const uint16_t foretrace_length_##n = foretrace_length(strlen(foretrace_value_##n), foretrace_value_##n);
+#define FORETRACE_TAKE_TEXT(n, value, privacy, length)                                                   \
+    const char *const foretrace_value_##n = (privacy) == FT_SECRET ? "" : (value);                       \
+    const uint16_t foretrace_length_##n =                                                                \
+        foretrace_length((privacy) == FT_SECRET ? 0 : (length), foretrace_value_##n);
+#define FORETRACE_TAKE_BYTES(n, value, privacy, length)                                                  \
+    const void *const foretrace_value_##n = (privacy) == FT_SECRET ? NULL : (const void *)(value);       \
+    const uint16_t foretrace_length_##n = foretrace_length((privacy) == FT_SECRET ? 0 : (length), NULL);
+
+#define FORETRACE_SIZE_U8(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_U16(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_U32(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_U64(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_I8(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_I16(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_I32(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_I64(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_F32(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_F64(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_BOOL(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_STR(n) 2 + foretrace_length_##n
+#define FORETRACE_SIZE_TEXT(n) 2 + foretrace_length_##n
+#define FORETRACE_SIZE_BYTES(n) 2 + foretrace_length_##n
+#define FORETRACE_STORE_U8(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_U16(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_U32(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_U64(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_I8(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_I16(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_I32(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_I64(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_F32(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_F64(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_BOOL(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_STR(at, n) foretrace_put_sequence(at, foretrace_value_##n, foretrace_length_##n)
+#define FORETRACE_STORE_TEXT(at, n) foretrace_put_sequence(at, foretrace_value_##n, foretrace_length_##n)
+#define FORETRACE_STORE_BYTES(at, n) foretrace_put_sequence(at, foretrace_value_##n, foretrace_length_##n)
+
+/* What a call site is, for as long as the program runs. */
+struct foretrace_field {
+    const char *name;
+    uint8_t kind;
+    uint8_t privacy;
+};
+
+struct foretrace_site {
+    /* The recorder's word that says whether this process records; NULL until the site is registered. */
+    const uint64_t *live;
+    /* The event type's number. */
+    uint16_t id;
+    /* Not 0: nothing will ever be recorded here. */
+    uint8_t off;
+    uint8_t abi;
+    uint8_t level;
+    uint8_t count;
+    uint32_t line;
+    const char *file;
+    const char *provider;
+    const char *name;
+    const struct foretrace_field *fields;
+};
+
+/* The recorder's state of a thread, as thread.c of the recorder has it; the rest of it is not for this file.
+ *
+ *      0 frame u64     8 epoch u64     16 commit u64    24 base    32 limit i64 */
+struct foretrace_thread {
+    uint64_t frame;
+    uint64_t epoch;
+    uint64_t commit;
+    unsigned char *base;
+    int64_t limit;
+};
+
+/* An event that is being written. */
+struct foretrace_writing {
+    unsigned char *at;
+    uint64_t size;
+    /* NULL: the slow way, with what it wants to remember. */
+    struct foretrace_thread *thread;
+    uint64_t slow[6];
+};
+
+int foretrace_report_error(const char *message, const char *file, uint32_t line);
+/* Gives a site its number, and the process its ring. Whether to record. */
+bool foretrace_register(struct foretrace_site *site);
+/* A place for an event when foretrace_begin found none, or NULL; and where this thread's state is. */
+unsigned char *foretrace_place(struct foretrace_writing *writing, uint16_t id, struct foretrace_thread **here);
+void foretrace_commit(struct foretrace_writing *writing);
+/* Counts a field that is cut, and answers how much of it to keep. `text` is NULL for bytes that are no text. */
+uint16_t foretrace_cut(const char *text);
+
+#ifdef __cplusplus
+}
+#define FORETRACE_ASSERT static_assert
+#define FORETRACE_THREAD_LOCAL __thread
+#else
+#define FORETRACE_ASSERT _Static_assert
+#define FORETRACE_THREAD_LOCAL _Thread_local
+#endif
+
+FORETRACE_ASSERT(sizeof(void *) == 8, "foretrace records in 64-bit programs");
+FORETRACE_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "foretrace records in little-endian programs");
+FORETRACE_ASSERT(offsetof(struct foretrace_site, fields) == 48, "the library knows sites of this layout");
+FORETRACE_ASSERT(offsetof(struct foretrace_thread, limit) == 32, "the library knows threads of this layout");
+
+/* Where this thread's state is, as far as this program or library has asked; one for all its source files. */
+__attribute__((weak, visibility("hidden"), tls_model("initial-exec")))
+FORETRACE_THREAD_LOCAL struct foretrace_thread *foretrace_here = NULL;
+
+#define FORETRACE_COLD(x) __builtin_expect(!!(x), 0)
+#define FORETRACE_FENCE() __asm__ volatile("" ::: "memory")
+
+static inline bool foretrace_ready(struct foretrace_site *site)
+{
+    const uint64_t *live = __atomic_load_n(&site->live, __ATOMIC_ACQUIRE);
+    if (FORETRACE_COLD(live == NULL || __atomic_load_n(live, __ATOMIC_RELAXED) == 0))
+        return !__atomic_load_n(&site->off, __ATOMIC_RELAXED) && foretrace_register(site);
+    return true;
+}
+
+/* Where the fields of an event of `size` bytes go, or NULL. */
+static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, uint16_t id, uint64_t size)
+{
+    writing->size = size;
+#ifdef __x86_64__
+    struct foretrace_thread *thread = foretrace_here;
+    if (!FORETRACE_COLD(thread == NULL || thread->frame != 0)) {
+        uint64_t frame, now, offset;
+        __asm__ volatile("mov %%rsp, %0" : "=r"(frame));
+        /* From here to the end a signal handler that records does so on a level of its own. */
+        thread->frame = frame;
+        FORETRACE_FENCE();
+        offset = (uint32_t)thread->commit >> 3;
+        now = __builtin_ia32_rdtsc();
+        if (!FORETRACE_COLD((int64_t)(offset + size) > thread->limit || (now - thread->epoch) >> FORETRACE_EPOCH)) {
+            const uint64_t header = now << 16 | id;
+            writing->thread = thread;
+            writing->at = thread->base + offset;
+            memcpy(writing->at, &header, sizeof header);
+            return writing->at + sizeof header;
+        }
+        thread->frame = 0;
+    }
+#endif
+    return foretrace_place(writing, id, &foretrace_here);
+}
+
+static inline void foretrace_end(struct foretrace_writing *writing)
+{
+    struct foretrace_thread *thread = writing->thread;
+    if (FORETRACE_COLD(thread == NULL)) {
+        foretrace_commit(writing);
+        return;
+    }
+    {
+        const uint64_t commit = thread->commit + writing->size * 8 + ((uint64_t)1 << 32);
+        __atomic_store_n((uint64_t *)(void *)(thread->base + 48), commit, __ATOMIC_RELEASE);
+        thread->commit = (commit + 63) & ~(uint64_t)63;
+    }
+    FORETRACE_FENCE();
+    thread->frame = 0;
+}
+
+static inline unsigned char *foretrace_put(unsigned char *at, const void *value, size_t size)
+{
+    memcpy(at, value, size);
+    return at + size;
+}
+
+static inline unsigned char *foretrace_put_sequence(unsigned char *at, const void *bytes, uint16_t length)
+{
+    at = foretrace_put(at, &length, sizeof length);
+    if (length != 0)
+        memcpy(at, bytes, length);
+    return at + length;
+}
+
+static inline const char *foretrace_string(const char *text)
+{
+    return text == NULL ? "(null)" : text;
+}
+
+static inline uint16_t foretrace_length(size_t length, const char *text)
+{
+    return FORETRACE_COLD(length > FT_MAX_BYTES) ? foretrace_cut(text) : (uint16_t)length;
+}
+
+#define FORETRACE_EVENT_NONE(level, name)                                                                            \
+    do {                                                                                                             \
+        static struct foretrace_site foretrace_this_site = FORETRACE_SITE(level, name, NULL, 0);                     \
+        if (foretrace_ready(&foretrace_this_site)) {                                                                 \
+            struct foretrace_writing foretrace_writing;                                                              \
+            if (foretrace_begin(&foretrace_writing, foretrace_this_site.id, 8) != NULL)                              \
+                foretrace_end(&foretrace_writing);                                                                   \
+        }                                                                                                            \
+    } while (0)
+
+#define FORETRACE_EVENT_SOME(level, name, ...)                                                                       \
+    do {                                                                                                             \
+        static const struct foretrace_field foretrace_fields[] = {FORETRACE_EACH(FORETRACE_DECLARE, __VA_ARGS__)};   \
+        static struct foretrace_site foretrace_this_site =                                                           \
+            FORETRACE_SITE(level, name, foretrace_fields, FORETRACE_COUNT(__VA_ARGS__));                             \
+        if (foretrace_ready(&foretrace_this_site)) {                                                                 \
+            struct foretrace_writing foretrace_writing;                                                              \
+            unsigned char *foretrace_at;                                                                             \
+            FORETRACE_EACH(FORETRACE_TAKE, __VA_ARGS__)                                                              \
+            foretrace_at = foretrace_begin(&foretrace_writing, foretrace_this_site.id,                               \
+                                           8 FORETRACE_EACH(FORETRACE_SIZE, __VA_ARGS__));                           \
+            if (foretrace_at != NULL) {                                                                              \
+                FORETRACE_EACH(FORETRACE_STORE, __VA_ARGS__)                                                         \
+                (void)foretrace_at;                                                                                  \
+                foretrace_end(&foretrace_writing);                                                                   \
+            }                                                                                                        \
+        }                                                                                                            \
+    } while (0)
+
+#define FORETRACE_SITE(level, name, fields, count)                                                                   \
+    {                                                                                                                \
+        NULL, 0, 0, FORETRACE_ABI, (uint8_t)(level), (uint8_t)(count), (uint32_t)__LINE__, __FILE__, "" FT_PROVIDER, \
+            "" name, fields                                                                                          \
+    }
+
+#endif

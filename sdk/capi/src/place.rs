@@ -1,0 +1,82 @@
+//! The slow path of a C call site: a place for its event when the inlined code found none.
+#![allow(unsafe_code)]
+
+use core::ffi::c_char;
+use core::ptr;
+
+use foretrace::foreign::{self, Place};
+use foretrace_ring::layout::{EVENT_HEADER, ONE_EVENT, PACKET_COMMIT};
+
+/// `FT_MAX_BYTES`.
+const MAX_BYTES: usize = 4096;
+
+/// `struct foretrace_writing`.
+#[repr(C)]
+pub struct Writing {
+    at: *mut u8,
+    size: u64,
+    thread: *mut u8,
+    slow: [u64; 6],
+}
+
+// What the inlined code has as literals.
+const _: () = {
+    let [frame, epoch, commit, base, limit] = foreign::THREAD_LAYOUT;
+    assert!(frame == 0 && epoch == 8 && commit == 16 && base == 24 && limit == 32);
+    assert!(foreign::EPOCH == 30);
+    assert!(EVENT_HEADER == 8 && ONE_EVENT == 1 << 32 && PACKET_COMMIT == 48);
+    assert!(size_of::<Place>() <= size_of::<[u64; 6]>() && align_of::<Place>() <= align_of::<u64>());
+};
+
+/// Finds a place and answers where its payload goes, or NULL; tells the caller where this thread's state is.
+///
+/// # Safety
+/// `writing` and `here` may be written, and `size` is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretrace_place(writing: *mut Writing, id: u16, here: *mut *mut u8) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { here.write(foreign::thread_state()) };
+    // SAFETY: the caller's promise: nobody else knows of it.
+    let writing = unsafe { &mut *writing };
+    let Some(place) = usize::try_from(writing.size).ok().and_then(foreign::place) else {
+        return ptr::null_mut();
+    };
+    let at = place.at();
+    let header = (place.time() << 16 | u64::from(id)).to_le_bytes();
+    // SAFETY: the place has room for `size` bytes, which are never fewer than a header's.
+    unsafe { at.cast::<[u8; 8]>().write_unaligned(header) };
+    (writing.at, writing.thread) = (at, ptr::null_mut());
+    // SAFETY: large enough and aligned, as asserted above.
+    unsafe { writing.slow.as_mut_ptr().cast::<Place>().write(place) };
+    at.wrapping_add(header.len())
+}
+
+/// Ends what [`foretrace_place`] began.
+///
+/// # Safety
+/// `foretrace_place` answered a place for this `writing`, which was not yet committed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretrace_commit(writing: *const Writing) {
+    // SAFETY: the caller's promise.
+    let writing = unsafe { &*writing };
+    // SAFETY: `foretrace_place` put one there, and it is taken only once.
+    let place = unsafe { writing.slow.as_ptr().cast::<Place>().read() };
+    place.commit(writing.size as usize);
+}
+
+/// Cuts a field of more than `FT_MAX_BYTES` bytes: how many to keep, so that no character of a text is split. Counted.
+///
+/// # Safety
+/// `text` is NULL (for bytes that are no text) or has more than `FT_MAX_BYTES` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretrace_cut(text: *const c_char) -> u16 {
+    foreign::count_cut();
+    let mut end = MAX_BYTES;
+    if !text.is_null() {
+        // SAFETY: the caller's promise; `end` is inside.
+        while end > MAX_BYTES - 3 && unsafe { text.add(end).cast::<u8>().read() } & 0xc0 == 0x80 {
+            end -= 1;
+        }
+    }
+    end as u16
+}
