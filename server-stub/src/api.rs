@@ -43,7 +43,7 @@ pub async fn report(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Re
                 "bundle": record.bundle.as_ref().map(blob),
                 "minidump": record.minidump.as_ref().map(blob),
                 "annotations": annotations,
-                "trail": {"events": reading.trail.events.len(), "rings": reading.sources},
+                "trail": {"events": reading.trail.events.len(), "rings": reading.rings},
                 "problems": reading.problems,
                 "report": reading.report,
             }),

@@ -29,8 +29,8 @@ pub struct Reading {
     pub report: Option<Report>,
     /// The events of all its rings, oldest first.
     pub trail: Trail,
-    /// Entries of the bundle that hold the trail.
-    pub sources: usize,
+    /// How many rings the bundle holds.
+    pub rings: usize,
     /// What is wrong with the report: its own problems, then those met on reading it.
     pub problems: Vec<Problem>,
 }
@@ -84,7 +84,7 @@ fn read(store: &Store, record: Record) -> Result<Reading, StoreError> {
         problems: notes.into_iter().map(|note| Problem::new("submission", note)).collect(),
         report: None,
         trail: Trail::default(),
-        sources: 0,
+        rings: 0,
         record,
     };
     if let Some(blob) = &reading.record.bundle {
@@ -92,17 +92,17 @@ fn read(store: &Store, record: Record) -> Result<Reading, StoreError> {
         if let Ok(report) = report_in(&file) {
             reading.problems.splice(0..0, report.problems.iter().cloned());
             reading.report = Some(report);
-            reading.trail = trail_in(&file, &mut reading.problems, &mut reading.sources);
+            reading.trail = trail_in(&file, &mut reading.problems, &mut reading.rings);
         }
     }
     Ok(reading)
 }
 
-fn trail_in(bundle: impl Read + Seek, problems: &mut Vec<Problem>, sources: &mut usize) -> Trail {
+fn trail_in(bundle: impl Read + Seek, problems: &mut Vec<Problem>, count: &mut usize) -> Trail {
     let mut whole = Trail::default();
     match rings(bundle, problems) {
         Ok(rings) => {
-            *sources = rings.len();
+            *count = rings.len();
             for ring in rings {
                 let streams: Vec<(&str, &[u8])> =
                     ring.streams.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();

@@ -109,7 +109,7 @@ fn what_led_to_it(reading: &Reading, report: &Report, view: &View) -> Markup {
     html! {
         section #trail aria-labelledby="trail-title" {
             h2 #trail-title { "What led to it" }
-            p { (words::losses(report, events)) }
+            p { (words::losses(report, reading.rings, events)) }
             @if let Some(timeline) = Timeline::new(&reading.trail, report, view.last.as_deref()) {
                 (timeline.render(&reading.record.id, view))
                 (trail::latest(reading, report, view))

@@ -56,7 +56,7 @@ pub fn page(reading: &Reading, view: &View) -> Markup {
         h1 { "The whole trail" }
         @match &reading.report {
             Some(report) => {
-                p.lead { (words::losses(report, trail.events.len() as u64)) }
+                p.lead { (words::losses(report, reading.rings, trail.events.len() as u64)) }
                 (filter(level, |level| format!("/report/{id}/trail?level={level}")))
                 (table(trail, report, &events, "Newest first."))
                 (frame::pager(view.page() as u64, ROWS as u64, count as u64, address))

@@ -25,7 +25,7 @@ pub fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -162,13 +162,17 @@ pub fn sentence(report: &Report) -> String {
     }
 }
 
-/// The trail's counts as a sentence. `shown` is how many events the bundle held.
-pub fn losses(report: &Report, shown: u64) -> String {
+/// The trail's counts as a sentence. `rings` is how many trails the bundle held, `shown` how many events.
+pub fn losses(report: &Report, rings: usize, shown: u64) -> String {
     let losses = &report.losses;
     if losses.recorded == 0 && losses.discarded == 0 && shown == 0 {
-        return "No events were recorded: the program does not use foretrace's recorder, or its trail was not \
-                granted."
+        return "No events were recorded: the program does not use foretrace's recorder, or its ring could not be \
+                had."
             .into();
+    }
+    if rings == 0 {
+        let recorded = count(losses.recorded, "event", "events");
+        return format!("The program recorded {recorded}. They were not sent with this report.");
     }
     let mut text = format!("{} of {} kept.", number(shown), count(losses.recorded, "event", "events"));
     match losses.overwritten {
@@ -177,7 +181,7 @@ pub fn losses(report: &Report, shown: u64) -> String {
         many => text.push_str(&format!(" {} older ones were replaced by newer ones.", number(many))),
     }
     match losses.discarded {
-        0 => text.push_str(" None was turned away."),
+        0 => text.push_str(" None was discarded."),
         many => text.push_str(&format!(
             " {} could not be recorded at all.",
             count(many, "further event", "further events")
@@ -317,11 +321,15 @@ mod tests {
             serde_json::json!({"losses": {"recorded": 800_000, "overwritten": 795_188, "discarded": 0}}),
         );
         assert_eq!(
-            losses(&lossy, 4_812),
-            "4,812 of 800,000 events kept. 795,188 older ones were replaced by newer ones. None was turned away."
+            losses(&lossy, 1, 4_812),
+            "4,812 of 800,000 events kept. 795,188 older ones were replaced by newer ones. None was discarded."
         );
-        assert!(losses(&lossy, 4_800).ends_with("12 events should be here and could not be read."));
-        assert!(losses(&report(serde_json::json!({})), 0).starts_with("No events were recorded"));
+        assert!(losses(&lossy, 1, 4_800).ends_with("12 events should be here and could not be read."));
+        assert_eq!(
+            losses(&lossy, 0, 0),
+            "The program recorded 800,000 events. They were not sent with this report."
+        );
+        assert!(losses(&report(serde_json::json!({})), 0, 0).starts_with("No events were recorded"));
     }
 
     #[test]

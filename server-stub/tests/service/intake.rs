@@ -134,7 +134,8 @@ fn what_will_never_be_taken_is_named() {
     let (folder, server) = server();
     let bundle = bundle(&report(1, json!({})), &[]);
     let file: Part<'_> = ("upload_file_foretrace", Some("outgoing.zip"), &bundle);
-    let cases: [(&str, &[(&str, &str)], Vec<u8>); 12] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, Headers<'_>, Vec<u8>); 12] = [
         ("wrong_content_type", &[("Content-Type", "application/json")], usual_body(&bundle)),
         ("wrong_content_type", &[], usual_body(&bundle)),
         ("wrong_content_type", &[("Content-Type", "multipart/form-data")], usual_body(&bundle)),
