@@ -1,4 +1,5 @@
 //! Reports from begin to removal, on a real file system, among names that somebody hostile has put there.
+#![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 use foretrace_report::ReportId;
 use foretrace_report::bundle::BundleWriter;
 use foretrace_store::{
-    BUNDLE, CONSENT, FindError, Incoming, OUTGOING, Owner, Places, Published, ReportDir, Store, StoreError, StoreKind,
+    BUNDLE, CONSENT, FindError, Incoming, OUTGOING, Owner, Places, Published, ReportDir, Store, StoreError,
+    StoreKind,
 };
 use nix::sys::stat::Mode;
 use nix::unistd::{geteuid, mkfifo};

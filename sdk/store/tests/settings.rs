@@ -1,4 +1,5 @@
 //! Settings, standing answers, locks and quotas, from real files.
+#![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +11,8 @@ use foretrace_report::{Class, ReportId};
 use foretrace_store::settings::CoreStorage;
 use foretrace_store::vacuum::Reason;
 use foretrace_store::{
-    Incoming, Owner, Places, Settings, Standing, StandingAnswer, StandingAnswers, StoreKind, UploaderLock, Warning,
+    Incoming, Owner, Places, Settings, Standing, StandingAnswer, StandingAnswers, StoreKind, UploaderLock,
+    Warning,
 };
 
 fn world(files: &[(&str, &str)]) -> (tempfile::TempDir, Places) {
@@ -49,7 +51,10 @@ fn every_key_is_understood() {
         (Standing::Never, Class::Trail, true)
     );
     assert_eq!((settings.storage.max_use, settings.storage.keep_free), (Some(2 << 30), Some(512 << 20)));
-    assert_eq!((settings.storage.max_age, settings.storage.core), (Duration::from_secs(1_209_600), CoreStorage::Keep));
+    assert_eq!(
+        (settings.storage.max_age, settings.storage.core),
+        (Duration::from_secs(1_209_600), CoreStorage::Keep)
+    );
     assert_eq!((settings.capture.timeout, settings.capture.debuginfod), (Duration::from_secs(5), true));
     assert_eq!(settings.privacy.environment_allow, ["APP_*", "MODE", "LEVEL"]);
     assert_eq!(settings.privacy.recipient.as_deref(), Some("age1xyz"));
@@ -71,7 +76,8 @@ fn a_bad_line_is_named_and_everything_else_goes_on() {
         ("[Upload]\nUrl=http:///x\n[Consent]", "http or https"),
         ("[Upload]\nProtocol=pigeon\n[Consent]", "socorro"),
     ] {
-        let (settings, warnings) = load(&[("etc/foretrace.conf", &format!("[Consent]\n{line}\nDefault=always\n"))]);
+        let (settings, warnings) =
+            load(&[("etc/foretrace.conf", &format!("[Consent]\n{line}\nDefault=always\n"))]);
         assert_eq!(warnings.len(), 1, "{line}: {warnings:?}");
         let expected_line = if line.contains('\n') { 3 } else { 2 };
         assert!(warnings[0].starts_with(&format!("etc/foretrace.conf:{expected_line}: ")), "{warnings:?}");
@@ -89,7 +95,10 @@ fn files_win_in_systemds_order() {
     for (files, expected) in [
         (vec![("etc/foretrace.conf", &main)], "https://main/"),
         // Fragments win over the main file, wherever they lie.
-        (vec![("etc/foretrace.conf", &main), ("usr/lib/foretrace.conf.d/10.conf", &vendor)], "https://vendor/"),
+        (
+            vec![("etc/foretrace.conf", &main), ("usr/lib/foretrace.conf.d/10.conf", &vendor)],
+            "https://vendor/",
+        ),
         // Among fragments the name decides, not the directory.
         (
             vec![("etc/foretrace.conf.d/10.conf", &admin), ("usr/lib/foretrace.conf.d/20.conf", &vendor)],
@@ -111,7 +120,8 @@ fn files_win_in_systemds_order() {
         // Only *.conf is read.
         (vec![("etc/foretrace.conf", &main), ("etc/foretrace.conf.d/10.conf~", &admin)], "https://main/"),
     ] {
-        let files: Vec<(&str, &str)> = files.iter().map(|(name, content)| (*name, content.as_str())).collect();
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(name, content)| (*name, content.as_str())).collect();
         assert_eq!(load(&files).0.upload.url.as_deref(), Some(expected), "{files:?}");
     }
 }
@@ -138,7 +148,10 @@ fn an_empty_value_takes_back_what_was_said() {
     ]);
     assert!(warnings.is_empty());
     assert_eq!(settings.privacy.environment_allow, ["B"]);
-    assert_eq!((settings.upload, settings.storage), (Settings::default().upload, Settings::default().storage));
+    assert_eq!(
+        (settings.upload, settings.storage),
+        (Settings::default().upload, Settings::default().storage)
+    );
 }
 
 #[test]
@@ -174,7 +187,8 @@ fn a_standing_answer_is_remembered_and_ask_forgets_it() {
 fn answers_that_cannot_be_understood_mean_that_everything_is_asked() {
     let (_root, places) = world(&[]);
     fs::create_dir_all(places.user_state()).unwrap();
-    fs::write(places.user_state().join("answers.json"), "{\"programs\":{\"a\":{\"answer\":\"maybe\"}}}").unwrap();
+    fs::write(places.user_state().join("answers.json"), "{\"programs\":{\"a\":{\"answer\":\"maybe\"}}}")
+        .unwrap();
     let (answers, warnings) = StandingAnswers::load(&places);
     assert_eq!((answers, warnings.len()), (StandingAnswers::default(), 1));
 }

@@ -94,7 +94,7 @@ impl Page<'_> {
             "User",
             if report_dir.is_foreign() { format!("ID {}", report_dir.uid()) } else { String::new() },
         )?;
-        fact("Where", escape(&report_dir.path().display().to_string()))?;
+        fact("Kept in", escape(&report_dir.path().display().to_string()))?;
         fact("Answer", self.answer(&State::of(report_dir)))
     }
 
@@ -202,10 +202,11 @@ impl Page<'_> {
             return writeln!(out, "\nThe program recorded no events.");
         }
         let skipped = timeline.len().saturating_sub(EVENTS);
-        self.heading(
-            &format!("What led to it: the last {} of {} events", timeline.len() - skipped, timeline.len()),
-            out,
-        )?;
+        let heading = match timeline.len() {
+            0 => "What led to it: no event could be read".to_owned(),
+            all => format!("What led to it: the last {} of {all} events", all - skipped),
+        };
+        self.heading(&heading, out)?;
         let mut previous = None;
         for entry in timeline.entries().skip(skipped) {
             writeln!(out, "  {}", entry.text(previous, &self.zone, self.paint))?;

@@ -62,7 +62,7 @@ pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
         }
     }
     // The store sorts by the files' times; an imported core is as old as its crash.
-    rows.sort_by(|a, b| instant(&b.time).cmp(&instant(&a.time)));
+    rows.sort_by_key(|row| std::cmp::Reverse(instant(&row.time)));
     rows.truncate(arguments.number.unwrap_or(usize::MAX));
     if rows.is_empty() {
         let sentence = match total {
