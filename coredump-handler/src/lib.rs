@@ -6,14 +6,21 @@
 //! has been checked, and a part that could not be had is a problem in the report, never a lost report.
 
 pub mod assemble;
+pub mod backtrace;
 pub mod core;
-pub mod live;
+pub mod handler;
+pub mod install;
+pub mod journal;
 pub mod maps;
 pub mod memory;
 pub mod minidump;
 pub mod module;
+pub mod mounts;
+pub mod owner;
 pub mod package;
 pub mod process;
+pub mod reported;
+pub mod smaps;
 pub mod stack;
 pub mod symbol;
 pub mod trail;

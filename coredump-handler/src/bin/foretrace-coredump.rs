@@ -1,2 +1,113 @@
-//! Placeholder.
-fn main() {}
+//! `foretrace-coredump`: what the kernel runs when a process crashes, and the commands that make it so.
+//!
+//! Arguments in, exit code out. The kernel ignores the code and nobody sees a terminal, so what goes wrong while a
+//! crash is handled is said in the kernel's log.
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use foretrace_capture::handler::{self, Crash};
+use foretrace_capture::install::Installation;
+use foretrace_capture::journal;
+use foretrace_report::text::escape;
+use foretrace_store::Places;
+
+/// Makes reports of crashes: the kernel's core-dump handler.
+#[derive(Parser)]
+#[command(name = "foretrace-coredump", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Keep settings, state and run-time files below this directory.
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the kernel run this program when a process crashes.
+    Install,
+    /// Put back what was there before, where nobody else has changed it.
+    Uninstall,
+    /// Say whether crashes become reports, and what keeps them from it.
+    Status {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if Crash::is_meant(&arguments) {
+        return crashed(&arguments);
+    }
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("foretrace-coredump: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crashed(arguments: &[OsString]) -> ExitCode {
+    let handled = catch_unwind(AssertUnwindSafe(|| -> Result<()> {
+        handler::handle(&Crash::parse(arguments)?)?;
+        Ok(())
+    }));
+    let why = match handled {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => format!("no report could be written: {error:#}"),
+        Err(_) => "no report could be written: the handler itself failed".to_owned(),
+    };
+    journal::log(&why);
+    eprintln!("foretrace-coredump: {}", escape(&why));
+    ExitCode::FAILURE
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let root = arguments.root.clone().or_else(|| std::env::var_os("FORETRACE_ROOT").map(PathBuf::from));
+    let root = std::path::absolute(root.unwrap_or("/".into())).context("the root directory")?;
+    let places = Places::system(&root);
+    let program = std::env::current_exe().context("this program's own path")?;
+    let installation = Installation::new(&places, &program);
+    match arguments.command {
+        Command::Install => {
+            let written = installation.install().context("the handler was not installed")?;
+            println!("kernel.core_pattern = {}", escape(&written.core_pattern));
+            println!("kernel.core_pipe_limit = {}", written.core_pipe_limit);
+            println!("fs.suid_dumpable = {}", written.suid_dumpable);
+            println!("Crashes become reports from now on; `foretrace list` shows them.");
+        }
+        Command::Uninstall => {
+            let removed = installation.uninstall().context("the handler was not removed")?;
+            removed.restored.iter().for_each(|setting| println!("{}", escape(setting)));
+            removed
+                .left
+                .iter()
+                .for_each(|setting| println!("{} was left: somebody else has set it", escape(setting)));
+            if removed.restored.is_empty() && removed.left.is_empty() {
+                println!("The handler was not installed; nothing was changed.");
+            }
+        }
+        Command::Status { json } => {
+            let status = installation.status().context("the kernel's settings could not be read")?;
+            if json {
+                println!("{}", serde_json::to_string(&status)?);
+            } else {
+                println!("{}", if status.installed { "installed" } else { "not installed" });
+                println!("kernel.core_pattern = {}", escape(&status.settings.core_pattern));
+                println!("kernel.core_pipe_limit = {}", escape(&status.settings.core_pipe_limit));
+                println!("fs.suid_dumpable = {}", escape(&status.settings.suid_dumpable));
+                status.problems.iter().for_each(|problem| println!("{problem}"));
+            }
+            return Ok(if status.installed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,105 @@
+//! The broker: root's hands for a worker that has no rights. It answers numeric questions about one process and parses
+//! nothing.
+//!
+//! It does not hold the core's pipe: should it hang on a page that never comes, the crashed process is let go all the
+//! same. What it reads goes into the locker, what it opens goes over the channel as a descriptor.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::channel::{Answer, Channel, Question};
+use super::locker::Locker;
+use super::logs;
+use crate::process::{MappingRefused, Process};
+
+/// The locker's numbers for what is no part of the process.
+pub const JOURNAL: u32 = 1000;
+/// See [`JOURNAL`].
+pub const KERNEL_LOG: u32 = 1001;
+
+/// Whom the broker serves, and what it may give.
+pub struct Broker<'a> {
+    /// The connection to the worker.
+    pub channel: Channel,
+    /// The process it answers for.
+    pub process: &'a Process,
+    /// Its user.
+    pub uid: u32,
+    /// Where it leaves what it reads.
+    pub locker: &'a mut Locker,
+    /// Whether it may read from the process's memory: arguments, environment, memory itself.
+    pub memory: bool,
+    /// Whether the report's owner may see the kernel's log.
+    pub kernel_log: bool,
+}
+
+impl Broker<'_> {
+    /// Answers until the worker is gone.
+    pub fn serve(mut self) -> i32 {
+        if super::sandbox::keep_only(&self.descriptors()).is_err() {
+            return 1;
+        }
+        // Where this fails the supervisor still ends us when the worker is gone.
+        let _ = super::bind_to_parent();
+        while let Ok(Some((question, _))) = self.channel.receive::<Question>() {
+            let (answer, descriptor) = self.answer(question);
+            if self.channel.send(&answer, descriptor.as_ref().map(AsFd::as_fd)).is_err() {
+                break;
+            }
+        }
+        0
+    }
+
+    fn descriptors(&self) -> Vec<i32> {
+        vec![
+            self.channel.as_fd().as_raw_fd(),
+            self.process.as_fd().as_raw_fd(),
+            self.locker.as_fd().as_raw_fd(),
+        ]
+    }
+
+    fn answer(&mut self, question: Question) -> (Answer, Option<File>) {
+        let content = match question {
+            Question::Part(part) if part.reads_memory() && !self.memory => return refused(libc::EPERM),
+            Question::Part(part) => (part as u32, self.process.read(part)),
+            Question::Memory if !self.memory => return refused(libc::EPERM),
+            Question::Memory => return opened(self.process.memory()),
+            Question::Mapping(start, end) => {
+                return match self.process.mapping(start, end) {
+                    Ok(file) => opened(Ok(file)),
+                    Err(MappingRefused::Io(error)) => opened(Err(error)),
+                    Err(MappingRefused::NotRegular) => (Answer::NotRegular, None),
+                    Err(MappingRefused::MayBlock(_)) => (Answer::MayBlock, None),
+                };
+            }
+            Question::Journal if !logs::has_journal() => return refused(libc::ENOENT),
+            Question::Journal => (JOURNAL, logs::journal(self.process.pid(), self.uid)),
+            Question::KernelLog if !self.kernel_log => return refused(libc::EPERM),
+            Question::KernelLog => (KERNEL_LOG, logs::kernel()),
+        };
+        let (number, content) = content;
+        match content.and_then(|content| self.locker.add(number, &content)) {
+            Ok((offset, length)) => (Answer::Here(offset, length), None),
+            Err(error) => (refusal(&error), None),
+        }
+    }
+}
+
+fn opened(file: io::Result<File>) -> (Answer, Option<File>) {
+    match file {
+        Ok(file) => (Answer::Here(0, 0), Some(file)),
+        Err(error) => (refusal(&error), None),
+    }
+}
+
+fn refused(number: i32) -> (Answer, Option<File>) {
+    (Answer::Refused(number), None)
+}
+
+fn refusal(error: &io::Error) -> Answer {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Answer::Refused(libc::ETIMEDOUT),
+        _ => Answer::Refused(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}

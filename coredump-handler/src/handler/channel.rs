@@ -1,0 +1,402 @@
+//! Fixed-size typed records between the handler's processes, with at most one descriptor each.
+//!
+//! SOCK_SEQPACKET keeps records whole, so that nothing has to be framed and no field can leak into the next one. A
+//! record of another size or with an unknown number is refused: the peer may have been taken over.
+#![allow(unsafe_code)]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use foretrace_report::schema::Kind;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
+    sendmsg, socketpair,
+};
+
+use crate::process::Part;
+
+/// A record that travels over a [`Channel`].
+pub trait Record: Sized {
+    /// Its size on the wire.
+    const BYTES: usize;
+    /// Its bytes.
+    fn encode(&self) -> Vec<u8>;
+    /// The record in `bytes`, which are [`Record::BYTES`] long.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+/// One end of a connection between two of the handler's processes.
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Both ends of a new connection.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn pair() -> io::Result<(Channel, Channel)> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        Ok((Channel(one), Channel(other)))
+    }
+
+    /// Sends a record, and a descriptor with it.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn send<R: Record>(&self, record: &R, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let bytes = record.encode();
+        let raw = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
+        let control: Vec<ControlMessage<'_>> = raw.iter().map(|raw| ControlMessage::ScmRights(raw)).collect();
+        sendmsg::<UnixAddr>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            &control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )?;
+        Ok(())
+    }
+
+    /// Waits for a record. `None`: the peer has closed its end.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is no such record.
+    pub fn receive<R: Record>(&self) -> io::Result<Option<(R, Option<OwnedFd>)>> {
+        let mut bytes = vec![0; R::BYTES + 1];
+        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+        let (length, descriptor) = loop {
+            let mut slices = [IoSliceMut::new(&mut bytes)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+                Ok(message) => break (message.bytes, first_descriptor(message.cmsgs()?)),
+                Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let record = (length == R::BYTES).then(|| R::decode(&bytes[..length])).flatten();
+        let record =
+            record.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "an unknown record arrived"))?;
+        Ok(Some((record, descriptor)))
+    }
+}
+
+impl From<OwnedFd> for Channel {
+    fn from(descriptor: OwnedFd) -> Channel {
+        Channel(descriptor)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+// The control buffer has room for one descriptor; the kernel closes what does not fit.
+fn first_descriptor(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<OwnedFd> {
+    let mut first = None;
+    for message in messages {
+        if let ControlMessageOwned::ScmRights(descriptors) = message {
+            for raw in descriptors {
+                // SAFETY: the kernel has just installed this descriptor for us and told nobody else its number.
+                let owned = unsafe { OwnedFd::from_raw_fd(raw) };
+                first.get_or_insert(owned);
+            }
+        }
+    }
+    first
+}
+
+/// What the worker asks of the broker. Numbers only: no name of the process's making is ever followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The bytes of a part, into the locker.
+    Part(Part),
+    /// A descriptor of the file that is mapped from start to end.
+    Mapping(u64, u64),
+    /// A descriptor of the process's memory.
+    Memory,
+    /// The journal's last lines about the process, into the locker.
+    Journal,
+    /// The kernel's last lines, into the locker.
+    KernelLog,
+}
+
+impl Record for Question {
+    const BYTES: usize = 24;
+
+    fn encode(&self) -> Vec<u8> {
+        let (kind, start, end) = match *self {
+            Question::Part(part) => (1, part as u64, 0),
+            Question::Mapping(start, end) => (2, start, end),
+            Question::Memory => (3, 0, 0),
+            Question::Journal => (4, 0, 0),
+            Question::KernelLog => (5, 0, 0),
+        };
+        words([kind, start, end])
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(match (word(bytes, 0)?, word(bytes, 1)?, word(bytes, 2)?) {
+            (1, part, _) => Question::Part(Part::from_number(u32::try_from(part).ok()?)?),
+            (2, start, end) => Question::Mapping(start, end),
+            (3, ..) => Question::Memory,
+            (4, ..) => Question::Journal,
+            (5, ..) => Question::KernelLog,
+            _ => return None,
+        })
+    }
+}
+
+/// What the broker answers; a descriptor may come with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is there: in the locker at this offset and of this length, or the descriptor that came along.
+    Here(u64, u64),
+    /// The system refused, with this error number.
+    Refused(i32),
+    /// The mapping is no regular file.
+    NotRegular,
+    /// The mapping's file lies where reading may block for ever.
+    MayBlock,
+}
+
+impl Record for Answer {
+    const BYTES: usize = 24;
+
+    fn encode(&self) -> Vec<u8> {
+        words(match *self {
+            Answer::Here(offset, length) => [1, offset, length],
+            Answer::Refused(number) => [2, u64::from(number.unsigned_abs()), 0],
+            Answer::NotRegular => [3, 0, 0],
+            Answer::MayBlock => [4, 0, 0],
+        })
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(match (word(bytes, 0)?, word(bytes, 1)?, word(bytes, 2)?) {
+            (1, offset, length) => Answer::Here(offset, length),
+            (2, number, _) => Answer::Refused(i32::try_from(number).ok()?),
+            (3, ..) => Answer::NotRegular,
+            (4, ..) => Answer::MayBlock,
+            _ => return None,
+        })
+    }
+}
+
+/// How far the worker has come. Should it die or hang, the next one leaves out what it was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Stage {
+    /// It has not said anything yet.
+    Start = 0,
+    /// Mappings and rings.
+    Ring = 1,
+    /// The core's header and notes.
+    Head = 2,
+    /// Mapped files.
+    Images = 3,
+    /// Stacks and the rest of memory.
+    Memory = 4,
+    /// The process's state in `/proc`.
+    State = 5,
+    /// Backtraces, symbols, package, logs: the process is gone.
+    Analysis = 6,
+    /// Writing the bundle.
+    Assembly = 7,
+}
+
+impl Stage {
+    const ALL: [Stage; 8] = [
+        Stage::Start,
+        Stage::Ring,
+        Stage::Head,
+        Stage::Images,
+        Stage::Memory,
+        Stage::State,
+        Stage::Analysis,
+        Stage::Assembly,
+    ];
+
+    /// What it was busy with, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Stage::Start => "starting",
+            Stage::Ring => "reading the ring",
+            Stage::Head => "reading the core's notes",
+            Stage::Images => "opening mapped files",
+            Stage::Memory => "reading memory",
+            Stage::State => "reading the process's state",
+            Stage::Analysis => "working out backtraces",
+            Stage::Assembly => "writing the report",
+        }
+    }
+}
+
+/// What the worker tells the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It begins something new.
+    At(Stage),
+    /// A descriptor that another worker would need, should this one fail. The number says what it is.
+    Keep(u32),
+    /// Nothing more is needed of the process.
+    Release,
+    /// The bundle is complete.
+    Done(Kind, String),
+    /// It gives up, for this reason.
+    Failed(String),
+}
+
+const TEXT: usize = 1000;
+
+impl Record for Progress {
+    const BYTES: usize = 24 + TEXT;
+
+    fn encode(&self) -> Vec<u8> {
+        let (kind, number, text) = match self {
+            Progress::At(stage) => (1, u64::from(*stage as u32), ""),
+            Progress::Keep(number) => (2, u64::from(*number), ""),
+            Progress::Release => (3, 0, ""),
+            Progress::Done(what, signature) => (4, *what as u64, signature.as_str()),
+            Progress::Failed(why) => (5, 0, why.as_str()),
+        };
+        let text = &text.as_bytes()[..text.floor_char_boundary(TEXT)];
+        let mut bytes = words([kind, number, text.len() as u64]);
+        bytes.extend_from_slice(text);
+        bytes.resize(Self::BYTES, 0);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        const KINDS: [Kind; 6] =
+            [Kind::Crash, Kind::Error, Kind::Panic, Kind::Hang, Kind::Killed, Kind::Snapshot];
+        let number = usize::try_from(word(bytes, 1)?).ok()?;
+        let length = usize::try_from(word(bytes, 2)?).ok().filter(|length| *length <= TEXT)?;
+        let text = || String::from_utf8_lossy(&bytes[24..24 + length]).into_owned();
+        Some(match word(bytes, 0)? {
+            1 => Progress::At(*Stage::ALL.get(number)?),
+            2 => Progress::Keep(u32::try_from(number).ok()?),
+            3 => Progress::Release,
+            4 => Progress::Done(*KINDS.iter().find(|kind| **kind as usize == number)?, text()),
+            5 => Progress::Failed(text()),
+            _ => return None,
+        })
+    }
+}
+
+/// What the supervisor tells the worker: the core's head is in its file now, so many bytes of it, whole or cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadReady {
+    /// Bytes there are.
+    pub bytes: u64,
+    /// Whether these are all.
+    pub whole: bool,
+}
+
+impl Record for HeadReady {
+    const BYTES: usize = 24;
+
+    fn encode(&self) -> Vec<u8> {
+        words([1, self.bytes, u64::from(self.whole)])
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        (word(bytes, 0)? == 1).then_some(())?;
+        Some(HeadReady { bytes: word(bytes, 1)?, whole: word(bytes, 2)? == 1 })
+    }
+}
+
+fn words(words: [u64; 3]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn word(bytes: &[u8], index: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(index * 8..index * 8 + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn sent_and_received<R: Record>(record: &R) -> R {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(record, None).unwrap();
+        let (received, descriptor) = other.receive::<R>().unwrap().unwrap();
+        assert!(descriptor.is_none());
+        received
+    }
+
+    #[test]
+    fn every_record_arrives_as_it_was_sent() {
+        for question in [
+            Question::Part(Part::Environ),
+            Question::Mapping(1, u64::MAX),
+            Question::Memory,
+            Question::Journal,
+            Question::KernelLog,
+        ] {
+            assert_eq!(sent_and_received(&question), question);
+        }
+        for answer in [Answer::Here(3, 4), Answer::Refused(13), Answer::NotRegular, Answer::MayBlock] {
+            assert_eq!(sent_and_received(&answer), answer);
+        }
+        for progress in [
+            Progress::At(Stage::Assembly),
+            Progress::Keep(8),
+            Progress::Release,
+            Progress::Done(Kind::Panic, "a | b".into()),
+            Progress::Failed("no".into()),
+        ] {
+            assert_eq!(sent_and_received(&progress), progress);
+        }
+        let ready = HeadReady { bytes: 9, whole: true };
+        assert_eq!(sent_and_received(&ready), ready);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_between_characters() {
+        let Progress::Failed(text) = sent_and_received(&Progress::Failed("ü".repeat(600))) else { panic!() };
+        assert_eq!(text, "ü".repeat(500));
+    }
+
+    #[test]
+    fn records_of_another_size_or_number_are_refused() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(&Progress::Release, None).unwrap();
+        assert!(other.receive::<Question>().is_err());
+        assert_eq!(Question::decode(&words([1, 9999, 0])), None);
+        assert_eq!(
+            Progress::decode(&{ Progress::At(Stage::Ring).encode() }[..24]),
+            Some(Progress::At(Stage::Ring))
+        );
+        assert_eq!(Answer::decode(&words([77, 0, 0])), None);
+    }
+
+    #[test]
+    fn a_closed_peer_is_no_error() {
+        let (one, other) = Channel::pair().unwrap();
+        drop(one);
+        assert!(other.receive::<Answer>().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_descriptor_travels_with_its_record() {
+        let (one, other) = Channel::pair().unwrap();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        one.send(&Answer::Here(0, 0), Some(far.as_fd())).unwrap();
+        drop(far);
+        let (_, descriptor) = other.receive::<Answer>().unwrap().unwrap();
+        let mut far = UnixStream::from(descriptor.unwrap());
+        near.write_all(b"x").unwrap();
+        let mut byte = [0];
+        far.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+    }
+}

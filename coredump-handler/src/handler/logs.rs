@@ -1,0 +1,101 @@
+//! The ends of the journal and of the kernel's log, as bytes. Run by the broker, after the process has been let go.
+//!
+//! The journal is read by systemd's own program, which knows its format. Only lines of this very process and user are
+//! asked for. Nothing is parsed here.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+const JOURNAL_PROGRAM: &str = "/usr/bin/journalctl";
+const JOURNAL_LINES: &str = "200";
+const JOURNAL_BYTES: usize = 256 << 10;
+const JOURNAL_PATIENCE: Duration = Duration::from_millis(1500);
+const KERNEL_BYTES: usize = 64 << 10;
+
+/// Whether this machine keeps a journal.
+pub fn has_journal() -> bool {
+    let kept = ["/run/log/journal", "/var/log/journal", "/run/systemd/journal/socket"];
+    Path::new(JOURNAL_PROGRAM).exists() && kept.iter().any(|path| Path::new(path).exists())
+}
+
+/// The journal's last lines from this process.
+///
+/// # Errors
+/// `journalctl` could not be run, failed, or did not answer in time.
+pub fn journal(pid: i32, uid: u32) -> io::Result<Vec<u8>> {
+    let mut program = Command::new(JOURNAL_PROGRAM)
+        .args(["--boot", "--quiet", "--no-pager", "--output=short-iso-precise", "--lines", JOURNAL_LINES])
+        .arg(format!("_PID={pid}"))
+        .arg(format!("_UID={uid}"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let lines = match program.stdout.take() {
+        Some(output) => read_until(output, Instant::now() + JOURNAL_PATIENCE),
+        None => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+    };
+    if lines.is_err() {
+        program.kill()?;
+    }
+    let status = program.wait()?;
+    let lines = lines?;
+    if status.success() {
+        Ok(lines)
+    } else {
+        Err(io::Error::other(format!("journalctl ended with {status}")))
+    }
+}
+
+/// The last lines of the kernel's log.
+///
+/// # Errors
+/// The system refuses.
+#[allow(unsafe_code)]
+pub fn kernel() -> io::Result<Vec<u8>> {
+    const SYSLOG_ACTION_READ_ALL: libc::c_int = 3;
+    let mut buffer = vec![0u8; KERNEL_BYTES];
+    // SAFETY: the kernel writes at most the given length into the buffer, which is that long.
+    let length = unsafe {
+        libc::klogctl(SYSLOG_ACTION_READ_ALL, buffer.as_mut_ptr().cast(), KERNEL_BYTES as libc::c_int)
+    };
+    buffer.truncate(nix::errno::Errno::result(length)? as usize);
+    Ok(buffer)
+}
+
+fn read_until(mut source: impl Read + AsFd, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut buffer = [0; 8192];
+    while content.len() < JOURNAL_BYTES {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        if poll(&mut [PollFd::new(source.as_fd(), PollFlags::POLLIN)], patience)? == 0 {
+            return Err(io::Error::from(io::ErrorKind::TimedOut));
+        }
+        match source.read(&mut buffer)? {
+            0 => break,
+            count => content.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_never_ends_is_left_at_the_deadline() {
+        let (input, _output) = nix::unistd::pipe().unwrap();
+        let started = Instant::now();
+        let error = read_until(std::fs::File::from(input), started + Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,459 @@
+//! The supervisor: root, one thread, and never busy with another process's memory.
+//!
+//! It holds the core's pipe and the time. It takes the core's head off the pipe, watches a worker, lets the crashed
+//! process go, and publishes what the worker wrote. When worker or broker die or hang it leaves them behind and tries
+//! again with less; when that fails too, it writes what the kernel's arguments and the locker give.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use foretrace_report::ReportId;
+use foretrace_report::schema::{Kind, Problem, Program, Signal, signal_name};
+use foretrace_report::text::escape;
+use foretrace_store::{Incoming, Owner, Places, Published, Settings, StoreKind};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::arguments::Crash;
+use super::broker::Broker;
+use super::channel::{Channel, HeadReady, Progress, Stage};
+use super::child::{self, Child};
+use super::head::{Collector, State};
+use super::locker::Locker;
+use super::worker::{Effort, Task};
+use super::{group, logs};
+use crate::assemble::{Collected, assemble};
+use crate::journal;
+use crate::owner::{Credentials, owner};
+use crate::process::{Part, Process};
+
+/// A crash that has become a report.
+#[derive(Debug)]
+pub struct Handled {
+    /// What was published.
+    pub published: Published,
+    /// What it is called in the journal.
+    pub kind: Kind,
+    /// Its group.
+    pub signature: String,
+}
+
+/// Makes a report of a crash. Standard input is the kernel's pipe.
+///
+/// # Errors
+/// No report could be placed at all: the store cannot be written.
+pub fn handle(crash: &Crash) -> anyhow::Result<Handled> {
+    let begun = Instant::now();
+    guard()?;
+    let places = Places::system(&crash.root);
+    let (settings, warnings) = Settings::load(&places);
+    let mut problems: Vec<Problem> = warnings
+        .iter()
+        .map(|warning| Problem::new("settings", format!("{}: {}", warning.file.display(), warning.text)))
+        .collect();
+    let process = identify(crash, &mut problems);
+    let credentials = process.as_ref().and_then(|process| process.read(Part::Auxv).ok());
+    let credentials = credentials.as_deref().and_then(Credentials::from_auxv);
+    let mut supervisor = Supervisor {
+        crash,
+        places,
+        time: Deadlines::from(begun, settings.capture.timeout),
+        id: foretrace_store::random_id()?,
+        owner: owner(crash.uid, crash.gid, crash.dumpable, credentials),
+        head: Collector::new(child::standard_input()?).context("standard input is not the kernel's pipe")?,
+        locker: Locker::new()?,
+        process,
+        group: group::open(),
+        kept: Vec::new(),
+        problems,
+        environment: settings.privacy.environment_allow,
+    };
+    let handled = supervisor.report();
+    supervisor.release();
+    if let Ok(handled) = &handled {
+        supervisor.announce(handled);
+    }
+    handled
+}
+
+struct Supervisor<'a> {
+    crash: &'a Crash,
+    places: Places,
+    time: Deadlines,
+    id: ReportId,
+    owner: Owner,
+    head: Collector,
+    locker: Locker,
+    process: Option<Process>,
+    group: Option<File>,
+    kept: Vec<(u32, File)>,
+    problems: Vec<Problem>,
+    environment: Vec<String>,
+}
+
+// When what is given up on. The whole ends in time however often something hangs.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    begun: Instant,
+    // The first worker must have let the process go.
+    collected: Instant,
+    // The first worker must be done.
+    first: Instant,
+    // The second one too.
+    second: Instant,
+}
+
+impl Deadlines {
+    const LONGEST: Duration = Duration::from_millis(9000);
+    const SHORTEST: Duration = Duration::from_millis(1000);
+
+    fn from(begun: Instant, timeout: Duration) -> Deadlines {
+        let whole = timeout.clamp(Self::SHORTEST, Self::LONGEST);
+        let part = |percent: u32| begun + whole * percent / 100;
+        Deadlines { begun, collected: part(45), first: part(70), second: part(93) }
+    }
+}
+
+// A running worker and what belongs to it.
+struct Attempt {
+    worker: Child,
+    channel: Channel,
+    stage: Stage,
+    // Killed when the attempt is over, however it ends.
+    _broker: Option<Killed>,
+}
+
+// A child that ends with its owner.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.worker.kill();
+    }
+}
+
+impl Supervisor<'_> {
+    fn report(&mut self) -> anyhow::Result<Handled> {
+        let mut effort = Effort::FULL;
+        for (collected, finished) in
+            [(self.time.collected, self.time.first), (self.time.second, self.time.second)]
+        {
+            let failed = match self.attempt(effort, collected, finished) {
+                Ok(handled) => return Ok(handled),
+                Err(failed) => failed,
+            };
+            effort = effort.after(failed.stage);
+            let what = format!(
+                "the part of the handler that reads crashed processes failed while {} ({:#}); \
+                 it was tried again with less",
+                failed.stage.describe(),
+                failed.why
+            );
+            self.problems.push(Problem::new("handler", what));
+        }
+        self.release();
+        self.least()
+    }
+
+    fn attempt(&mut self, effort: Effort, collected: Instant, finished: Instant) -> Result<Handled, Failed> {
+        let at = |stage| move |why: anyhow::Error| Failed { stage, why };
+        let (incoming, mut attempt) = self.start(effort).map_err(at(Stage::Start))?;
+        let done = self.attend(&mut attempt, collected, finished);
+        self.locker.catch_up();
+        let (kind, signature) = done.map_err(at(attempt.stage))?;
+        let published = attempt
+            .end(finished)
+            .and_then(|()| verify(&incoming))
+            .and_then(|()| Ok(incoming.publish(self.id, self.owner)?))
+            .map_err(at(Stage::Assembly))?;
+        Ok(Handled { published, kind, signature })
+    }
+
+    fn start(&mut self, effort: Effort) -> anyhow::Result<(Incoming, Attempt)> {
+        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
+        let bundle = incoming.bundle()?;
+        let (channel, far) = Channel::pair()?;
+        let kernel_log = self.owner.uid == 0 || !kernel_log_is_restricted();
+        let group = self.group.as_ref().map(AsFd::as_fd);
+        let mut questions = None;
+        let mut broker = None;
+        if let Some(process) = &self.process {
+            let (asked, asking) = Channel::pair()?;
+            let serving = Broker {
+                channel: asked,
+                process,
+                uid: self.crash.uid,
+                locker: &mut self.locker,
+                memory: effort.memory,
+                kernel_log,
+            };
+            broker = Some(Killed(Child::spawn(group, || serving.serve())?));
+            questions = Some(asking);
+        }
+        let kept = match effort {
+            Effort::FULL => Vec::new(),
+            _ => self
+                .kept
+                .iter()
+                .map(|(n, file)| Ok((*n, file.try_clone()?)))
+                .collect::<std::io::Result<_>>()?,
+        };
+        let task = Task {
+            crash: self.crash,
+            id: self.id,
+            effort,
+            broker: questions,
+            supervisor: far,
+            locker: self.locker.reader()?,
+            head: self.head.file(),
+            bundle,
+            kept,
+            problems: self.problems.clone(),
+            environment: self.environment.clone(),
+            journal: logs::has_journal(),
+            kernel_log,
+            user: unprivileged_user(),
+            kernel: kernel()?,
+        };
+        let worker = Child::spawn(group, || task.work())?;
+        Ok((incoming, Attempt { worker, channel, stage: Stage::Start, _broker: broker }))
+    }
+
+    // Serves the worker until it is done, dead or too late.
+    fn attend(
+        &mut self,
+        attempt: &mut Attempt,
+        collected: Instant,
+        finished: Instant,
+    ) -> anyhow::Result<(Kind, String)> {
+        let mut told = false;
+        loop {
+            self.head.advance();
+            if !told && self.head.state() != State::Reading {
+                let ready = HeadReady { bytes: self.head.length(), whole: self.head.state() == State::Whole };
+                // Should it be dead, its closed channel says so below.
+                told = attempt.channel.send(&ready, None).is_ok();
+            }
+            let deadline = if attempt.stage < Stage::Analysis { collected } else { finished };
+            // A core that does not come must leave time for everything else.
+            let head_deadline = deadline - (deadline - self.time.begun) / 4;
+            let now = Instant::now();
+            if now >= deadline {
+                bail!("it did not come back in time");
+            }
+            if now >= head_deadline {
+                self.head.give_up();
+            }
+            let until = if told { deadline } else { head_deadline.max(now) };
+            if self.wait(attempt, until)? {
+                match attempt.channel.receive::<Progress>()? {
+                    Some((Progress::At(stage), _)) => attempt.stage = stage,
+                    Some((Progress::Keep(number), Some(file))) => self.keep(number, file),
+                    Some((Progress::Keep(_), None)) => bail!("it sent nothing to keep"),
+                    Some((Progress::Release, _)) => self.release(),
+                    Some((Progress::Done(kind, signature), _)) => return Ok((kind, signature)),
+                    Some((Progress::Failed(why), _)) => bail!("{}", escape(&why)),
+                    None => bail!("it {}", attempt.ending(Duration::from_millis(500))),
+                }
+            }
+        }
+    }
+
+    // Whether the worker has said something; otherwise the core's pipe may have more, or the time is over.
+    fn wait(&self, attempt: &Attempt, until: Instant) -> anyhow::Result<bool> {
+        let mut sources = vec![PollFd::new(attempt.channel.as_fd(), PollFlags::POLLIN)];
+        sources.extend(self.head.input().map(|input| PollFd::new(input, PollFlags::POLLIN)));
+        match poll(&mut sources, patience(until)) {
+            Ok(_) => Ok(sources.first().and_then(|source| source.any()).unwrap_or(false)),
+            Err(nix::Error::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn keep(&mut self, number: u32, descriptor: OwnedFd) {
+        const MOST: usize = 16;
+        if self.kept.len() < MOST {
+            self.kept.push((number, File::from(descriptor)));
+        }
+    }
+
+    // Lets the process go. Every other process that holds the pipe has closed it long ago.
+    fn release(&mut self) {
+        self.head.release();
+        if let Err(error) = child::drop_input() {
+            journal::log(&format!("the core's pipe could not be closed: {error}"));
+        }
+    }
+
+    // The report that takes nobody's help: the kernel's arguments, and what the broker had read.
+    fn least(&mut self) -> anyhow::Result<Handled> {
+        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
+        let reader = self.locker.reader()?;
+        let text = |part: Part| {
+            reader.find(part as u32).map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        };
+        let program = Program {
+            name: text(Part::Name).unwrap_or_default(),
+            exe: text(Part::Executable),
+            pid: self.crash.pid,
+            package: None,
+        };
+        let time = super::rfc3339(self.crash.time);
+        let mut collected = Collected::new(self.id, Kind::Crash, time, program);
+        collected.signal = Some(Signal {
+            number: self.crash.signal,
+            name: signal_name(self.crash.signal),
+            code: None,
+            address: None,
+        });
+        collected.problems = std::mem::take(&mut self.problems);
+        collected.problem("handler", "only what the kernel itself said could be written");
+        let plain = [
+            ("status", Part::Status),
+            ("maps", Part::Maps),
+            ("limits", Part::Limits),
+            ("cgroup", Part::Cgroup),
+        ];
+        for (name, part) in plain {
+            if let Some(content) = reader.find(part as u32) {
+                collected.parts.push((format!("process/{name}"), content));
+            }
+        }
+        assemble(collected, incoming.bundle()?)?;
+        let published = incoming.publish(self.id, self.owner)?;
+        Ok(Handled { published, kind: Kind::Crash, signature: String::new() })
+    }
+
+    // Existing followers of COREDUMP_* entries go on working.
+    fn announce(&self, handled: &Handled) {
+        let reader = self.locker.reader();
+        let text = |part: Part| {
+            let bytes = reader.as_ref().ok()?.find(part as u32)?;
+            Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        };
+        journal::announce(
+            &self.places,
+            &journal::Entry {
+                crash: self.crash,
+                handled,
+                name: text(Part::Name).unwrap_or_default(),
+                exe: text(Part::Executable),
+                cgroup: text(Part::Cgroup),
+            },
+        );
+    }
+}
+
+struct Failed {
+    stage: Stage,
+    why: anyhow::Error,
+}
+
+impl Attempt {
+    // How the worker ended, waiting a little for it.
+    fn ending(&self, wait: Duration) -> String {
+        let mut source = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
+        // A failing poll leaves only the question below.
+        let _ = poll(&mut source, patience(Instant::now() + wait));
+        self.worker.ended().unwrap_or_else(|| "closed its connection and went on running".into())
+    }
+
+    // Waits for the worker's end: until then it could still write to its report.
+    fn end(self, until: Instant) -> anyhow::Result<()> {
+        let mut source = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
+        let until = until.max(Instant::now() + Duration::from_millis(200));
+        if poll(&mut source, patience(until))? == 0 {
+            bail!("it said that it was done and did not end");
+        }
+        self.worker.ended();
+        Ok(())
+    }
+}
+
+// The handler's own crash must not start another handler: with this limit the kernel stops at the first.
+fn guard() -> anyhow::Result<()> {
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 1, 1)?;
+    nix::sys::prctl::set_dumpable(false)?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    Ok(())
+}
+
+// Takes hold of the crashed process. A number alone may have been given to another process meanwhile.
+fn identify(crash: &Crash, problems: &mut Vec<Problem>) -> Option<Process> {
+    let mut problem = |what: String| problems.push(Problem::new("process", what));
+    let process = match Process::open(crash.pid) {
+        Ok(process) => process,
+        Err(error) => {
+            problem(format!("the process is gone: {error}"));
+            return None;
+        }
+    };
+    let pidfd = match crash.pidfd.map(child::inherited) {
+        Some(Ok(pidfd)) => Ok(pidfd),
+        _ => {
+            problem("the kernel gave no pidfd, so the process is known by its number alone".into());
+            child::pidfd_open(crash.pid)
+        }
+    };
+    match pidfd {
+        Ok(pidfd) if process.is(pidfd.as_fd()) => Some(process),
+        _ => {
+            problem(
+                "the process is gone and its number belongs to another one, of which nothing was read".into(),
+            );
+            None
+        }
+    }
+}
+
+// The worker's user: the package's own, or nobody.
+fn unprivileged_user() -> (u32, u32) {
+    const NOBODY: (u32, u32) = (65_534, 65_534);
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let own = accounts.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("foretrace:")?.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    own.filter(|(user, group)| *user != 0 && *group != 0).unwrap_or(NOBODY)
+}
+
+fn kernel_log_is_restricted() -> bool {
+    std::fs::read("/proc/sys/kernel/dmesg_restrict").is_ok_and(|value| value.starts_with(b"1"))
+}
+
+fn kernel() -> anyhow::Result<[String; 3]> {
+    let names = nix::sys::utsname::uname()?;
+    let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    let (release, machine) = (text(names.release()), text(names.machine()));
+    let whole = format!("{} {release} {} {machine}", text(names.sysname()), text(names.version()));
+    Ok([whole, release, machine])
+}
+
+// A container's end has a fixed place and form; what is in it is for its readers to doubt.
+fn verify(incoming: &Incoming) -> anyhow::Result<()> {
+    const END: u64 = 22;
+    const MARK: &[u8] = b"PK\x05\x06";
+    let bundle = incoming.bundle()?;
+    let size = bundle.metadata()?.len();
+    let mut mark = [0; MARK.len()];
+    let at = size.checked_sub(END).context("the report's container is empty")?;
+    bundle.read_exact_at(&mut mark, at)?;
+    if mark != MARK {
+        bail!("the report's container has no end");
+    }
+    Ok(())
+}
+
+fn patience(until: Instant) -> PollTimeout {
+    // Rounded up: a wait of nothing at all would be a busy loop until the deadline.
+    let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}

@@ -1,0 +1,168 @@
+//! What the rest of the system is told of a crash: the journal's COREDUMP_* entry, and a line in the kernel's log when
+//! something went wrong.
+//!
+//! Followers of systemd-coredump's entries go on working with ours. Telling is never waited for and never fails a
+//! report.
+
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+
+use foretrace_report::schema::signal_name;
+use foretrace_report::text::escape;
+use foretrace_store::Places;
+
+use crate::handler::{Crash, Handled};
+
+/// The message ID of a core dump in the journal's catalogue.
+const MESSAGE_ID: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
+const SOCKET: &str = "run/systemd/journal/socket";
+
+/// What an entry says.
+pub struct Entry<'a> {
+    /// The kernel's arguments.
+    pub crash: &'a Crash,
+    /// The report.
+    pub handled: &'a Handled,
+    /// The command name.
+    pub name: String,
+    /// The executable's path.
+    pub exe: Option<String>,
+    /// The process's control groups.
+    pub cgroup: Option<String>,
+}
+
+/// Writes the entry, where there is a journal.
+pub fn announce(places: &Places, entry: &Entry<'_>) {
+    let Ok(socket) = UnixDatagram::unbound() else { return };
+    if socket.set_nonblocking(true).is_ok() {
+        // Without a journal there is nobody to tell; the report itself is what counts.
+        let _ = socket.send_to(&encode(&fields(entry)), places.root().join(SOCKET));
+    }
+}
+
+/// Writes a line to the kernel's log, which is there when nothing else is.
+pub fn log(text: &str) {
+    if let Ok(mut log) = std::fs::OpenOptions::new().write(true).open("/dev/kmsg") {
+        let _ = log.write_all(format!("<3>foretrace-coredump: {}\n", escape(text)).as_bytes());
+    }
+}
+
+fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
+    let Entry { crash, handled, name, exe, cgroup } = entry;
+    let published = &handled.published;
+    let mut fields = vec![
+        (
+            "MESSAGE",
+            format!(
+                "Process {} ({}) of user {} ended by {}; report {}",
+                crash.pid,
+                escape(name),
+                crash.uid,
+                signal_name(crash.signal),
+                published.id
+            ),
+        ),
+        ("MESSAGE_ID", MESSAGE_ID.into()),
+        ("PRIORITY", "2".into()),
+        ("SYSLOG_IDENTIFIER", "foretrace-coredump".into()),
+        ("COREDUMP_PID", crash.pid.to_string()),
+        ("COREDUMP_UID", crash.uid.to_string()),
+        ("COREDUMP_GID", crash.gid.to_string()),
+        ("COREDUMP_SIGNAL", crash.signal.to_string()),
+        ("COREDUMP_SIGNAL_NAME", signal_name(crash.signal)),
+        ("COREDUMP_TIMESTAMP", format!("{}000000", crash.time)),
+        ("COREDUMP_RLIMIT", crash.core_limit.to_string()),
+        ("COREDUMP_HOSTNAME", crash.host.to_string_lossy().into_owned()),
+        ("COREDUMP_DUMPABLE", crash.dumpable.to_string()),
+        ("COREDUMP_COMM", name.clone()),
+        ("FORETRACE_REPORT", published.id.to_string()),
+        ("FORETRACE_OWNER", published.owner.uid.to_string()),
+        ("FORETRACE_KIND", handled.kind.name().into()),
+        ("FORETRACE_SIGNATURE", handled.signature.clone()),
+    ];
+    fields.extend(exe.iter().map(|exe| ("COREDUMP_EXE", exe.clone())));
+    // The unified hierarchy's line: 0::/path
+    let group = cgroup.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::")));
+    fields.extend(group.map(|group| ("COREDUMP_CGROUP", group.to_owned())));
+    fields
+}
+
+// Each field as name, line break, length in 8 bytes, value, line break: no value can begin a field of its own.
+fn encode(fields: &[(&'static str, String)]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    for (name, value) in fields {
+        datagram.extend_from_slice(name.as_bytes());
+        datagram.push(b'\n');
+        datagram.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        datagram.extend_from_slice(value.as_bytes());
+        datagram.push(b'\n');
+    }
+    datagram
+}
+
+#[cfg(test)]
+mod tests {
+    use foretrace_report::ReportId;
+    use foretrace_report::schema::Kind;
+    use foretrace_store::{Owner, Published};
+
+    use super::*;
+
+    fn entry<'a>(crash: &'a Crash, handled: &'a Handled) -> Entry<'a> {
+        Entry {
+            crash,
+            handled,
+            name: "evil\nPRIORITY=0".into(),
+            exe: Some("/bin/evil".into()),
+            cgroup: Some("1:name=systemd:/x\n0::/user.slice/a.scope".into()),
+        }
+    }
+
+    fn crash() -> Crash {
+        let words = "41 1000 1000 11 1700000000 0 host 1 3".split(' ').map(Into::into);
+        Crash::parse(&words.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn handled() -> Handled {
+        let published = Published {
+            id: ReportId::from_random([9; 16]),
+            owner: Owner::ROOT,
+            path: "/x".into(),
+            fallback: None,
+        };
+        Handled { published, kind: Kind::Crash, signature: "crash".into() }
+    }
+
+    #[test]
+    fn a_command_name_cannot_add_a_field() {
+        let (crash, handled) = (crash(), handled());
+        let fields = fields(&entry(&crash, &handled));
+        let datagram = encode(&[fields.into_iter().find(|(name, _)| *name == "COREDUMP_COMM").unwrap()]);
+        let mut expected = b"COREDUMP_COMM\n".to_vec();
+        expected.extend_from_slice(&15u64.to_le_bytes());
+        expected.extend_from_slice(b"evil\nPRIORITY=0\n");
+        assert_eq!(datagram, expected);
+    }
+
+    #[test]
+    fn the_entry_reaches_a_journal_below_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("run/systemd/journal")).unwrap();
+        let journal = UnixDatagram::bind(root.path().join(SOCKET)).unwrap();
+        journal.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let (crash, handled) = (crash(), handled());
+        announce(&Places::system(root.path()), &entry(&crash, &handled));
+        let mut buffer = [0; 8192];
+        let length = journal.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        for part in ["COREDUMP_CGROUP\n", "/user.slice/a.scope\n", MESSAGE_ID, "SIGSEGV\n"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_journal_is_no_trouble() {
+        let root = tempfile::tempdir().unwrap();
+        announce(&Places::system(root.path()), &entry(&crash(), &handled()));
+    }
+}

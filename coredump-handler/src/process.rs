@@ -1,0 +1,435 @@
+//! A process as `/proc` shows it: the only file of this package that reads `/proc/PID`.
+//!
+//! Everything goes through one held descriptor of `/proc/PID`, which stays bound to that process even when its number
+//! is given to another. Files are read up to a bound and handed out as bytes: nothing is parsed here but the three
+//! numbers that identify a process. Mapped files are opened without ever using the names that the process shows.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::statfs::{FsType, fstatfs};
+
+/// What can be read of a process. The numbers travel between the handler's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Part {
+    /// Its mappings.
+    Maps = 1,
+    /// Credentials, threads, signals, namespaced IDs.
+    Status = 2,
+    /// Start time and more, one line.
+    Stat = 3,
+    /// Resource limits.
+    Limits = 4,
+    /// Control groups.
+    Cgroup = 5,
+    /// Mounts.
+    MountInfo = 6,
+    /// The auxiliary vector, as the kernel keeps it.
+    Auxv = 7,
+    /// The environment. Reads the process's memory, and so may block for ever.
+    Environ = 8,
+    /// The arguments. Reads the process's memory, and so may block for ever.
+    CommandLine = 9,
+    /// The path of its executable.
+    Executable = 10,
+    /// The command name.
+    Name = 11,
+    /// Its open descriptors: number, a tab, what it points to, a zero byte; repeated.
+    Descriptors = 12,
+    /// Its threads: number as 4 bytes, name as 16 bytes padded with zeros; repeated.
+    Threads = 13,
+    /// One byte: 1 where its root directory and mounts are this process's own, 0 where they are others.
+    Root = 14,
+    /// The machine's processors.
+    Processors = 15,
+}
+
+impl Part {
+    /// Every part, by number.
+    pub const ALL: [Part; 15] = [
+        Part::Maps,
+        Part::Status,
+        Part::Stat,
+        Part::Limits,
+        Part::Cgroup,
+        Part::MountInfo,
+        Part::Auxv,
+        Part::Environ,
+        Part::CommandLine,
+        Part::Executable,
+        Part::Name,
+        Part::Descriptors,
+        Part::Threads,
+        Part::Root,
+        Part::Processors,
+    ];
+
+    /// The part with this number.
+    pub fn from_number(number: u32) -> Option<Part> {
+        Part::ALL.into_iter().find(|part| *part as u32 == number)
+    }
+
+    /// Whether reading it reads the process's memory, which may block for ever.
+    pub fn reads_memory(self) -> bool {
+        matches!(self, Part::Environ | Part::CommandLine)
+    }
+
+    /// What it is, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Part::Maps => "its mappings",
+            Part::Status => "its status",
+            Part::Stat => "its start time",
+            Part::Limits => "its limits",
+            Part::Cgroup => "its control groups",
+            Part::MountInfo => "its mounts",
+            Part::Auxv => "its auxiliary vector",
+            Part::Environ => "its environment",
+            Part::CommandLine => "its arguments",
+            Part::Executable => "its executable's path",
+            Part::Name => "its command name",
+            Part::Descriptors => "its descriptors",
+            Part::Threads => "its threads' names",
+            Part::Root => "its root directory",
+            Part::Processors => "the machine's processors",
+        }
+    }
+
+    fn bound(self) -> u64 {
+        match self {
+            // A process may have 65,530 mappings by default, with paths of any length.
+            Part::Maps => 64 << 20,
+            Part::Processors => 64 << 10,
+            _ => 1 << 20,
+        }
+    }
+}
+
+/// Why a mapped file was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MappingRefused {
+    /// The system refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is no regular file.
+    #[error("it is no regular file")]
+    NotRegular,
+    /// It lies where reading may block for as long as somebody else likes.
+    #[error("it lies on a file system that may block (type {0:#x})")]
+    MayBlock(i64),
+}
+
+impl From<nix::Error> for MappingRefused {
+    fn from(error: nix::Error) -> Self {
+        MappingRefused::Io(error.into())
+    }
+}
+
+/// A process, held by a descriptor of its directory in `/proc`.
+pub struct Process {
+    pid: i32,
+    directory: OwnedFd,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.pid)
+    }
+}
+
+impl Process {
+    /// Takes hold of the process that has this number now.
+    ///
+    /// # Errors
+    /// There is none, or it may not be seen.
+    pub fn open(pid: i32) -> io::Result<Process> {
+        let path = format!("/proc/{pid}");
+        let directory =
+            open(path.as_str(), OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        Ok(Process { pid, directory })
+    }
+
+    /// Its number on the host.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether `pidfd` is this very process, and has not been reaped yet.
+    ///
+    /// The kernel gives a number away only when its process has been reaped. So when the pidfd still has its number
+    /// after the directory was opened, the directory is that process's.
+    pub fn is(&self, pidfd: BorrowedFd<'_>) -> bool {
+        let shown = std::fs::read(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap_or_default();
+        field(&shown, b"Pid:").and_then(|text| text.trim().parse().ok()) == Some(self.pid)
+    }
+
+    /// The bytes of one part, up to its bound.
+    ///
+    /// # Errors
+    /// The process is gone, or the system refuses.
+    pub fn read(&self, part: Part) -> io::Result<Vec<u8>> {
+        let file = match part {
+            Part::Maps => "maps",
+            Part::Status => "status",
+            Part::Stat => "stat",
+            Part::Limits => "limits",
+            Part::Cgroup => "cgroup",
+            Part::MountInfo => "mountinfo",
+            Part::Auxv => "auxv",
+            Part::Environ => "environ",
+            Part::CommandLine => "cmdline",
+            Part::Name => "comm",
+            Part::Executable => return self.link("exe"),
+            Part::Descriptors => return self.descriptors(),
+            Part::Threads => return self.threads(),
+            Part::Root => return Ok(vec![u8::from(self.shares_root()?)]),
+            Part::Processors => return read_bounded(File::open("/proc/cpuinfo")?, part.bound()),
+        };
+        let descriptor = openat(&self.directory, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        read_bounded(File::from(descriptor), part.bound())
+    }
+
+    /// The file that is mapped from `start` to `end`, opened for reading through the kernel's own link: no name of
+    /// the process's making is followed, and opening never blocks on a FIFO or a device.
+    ///
+    /// # Errors
+    /// No such mapping, a file that is not regular, or one whose reading may block.
+    pub fn mapping(&self, start: u64, end: u64) -> Result<File, MappingRefused> {
+        let link = format!("map_files/{start:x}-{end:x}");
+        let handle = openat(&self.directory, link.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        if !is_regular(&fstat(&handle)?) {
+            return Err(MappingRefused::NotRegular);
+        }
+        let kind = fstatfs(&handle)?.filesystem_type();
+        if MAY_BLOCK.contains(&kind) {
+            return Err(MappingRefused::MayBlock(kind.0));
+        }
+        let again = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        Ok(File::from(open(again.as_str(), flags, Mode::empty())?))
+    }
+
+    /// Its mappings with their flags (`smaps`). Of a large process this takes long, and holds up its own mmap calls.
+    ///
+    /// # Errors
+    /// The process is gone, or the system refuses.
+    pub fn mapping_details(&self) -> io::Result<Vec<u8>> {
+        const BOUND: u64 = 256 << 20;
+        let descriptor = openat(&self.directory, "smaps", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        read_bounded(File::from(descriptor), BOUND)
+    }
+
+    /// Its memory, to be read at addresses. Reading may block for ever where a page comes from another process.
+    ///
+    /// # Errors
+    /// The process is gone, or the system refuses.
+    pub fn memory(&self) -> io::Result<File> {
+        Ok(File::from(openat(&self.directory, "mem", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?))
+    }
+
+    fn link(&self, name: &str) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(&self.directory, name)?.as_bytes().to_vec())
+    }
+
+    // Entries that vanish while they are listed are left out: the listing is of a process that may be dying.
+    fn descriptors(&self) -> io::Result<Vec<u8>> {
+        let mut listing = Vec::new();
+        for number in numbers(self.directory.as_fd(), "fd")?.into_iter().take(4096) {
+            if let Ok(target) = self.link(&format!("fd/{number}")) {
+                listing.extend_from_slice(format!("{number}\t").as_bytes());
+                listing.extend_from_slice(&target);
+                listing.push(0);
+            }
+        }
+        Ok(listing)
+    }
+
+    fn threads(&self) -> io::Result<Vec<u8>> {
+        let mut listing = Vec::new();
+        for thread in numbers(self.directory.as_fd(), "task")?.into_iter().take(65_536) {
+            let name = format!("task/{thread}/comm");
+            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+            let comm = openat(&self.directory, name.as_str(), flags, Mode::empty())
+                .map_err(io::Error::from)
+                .and_then(|descriptor| read_bounded(File::from(descriptor), 64))
+                .unwrap_or_default();
+            let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+            let mut record = [0; THREAD_RECORD];
+            record[..4].copy_from_slice(&thread.to_le_bytes());
+            let length = comm.len().min(16);
+            record[4..4 + length].copy_from_slice(&comm[..length]);
+            listing.extend_from_slice(&record);
+        }
+        Ok(listing)
+    }
+
+    fn shares_root(&self) -> io::Result<bool> {
+        let mounts =
+            self.link("ns/mnt")? == readlinkat(nix::fcntl::AT_FDCWD, "/proc/self/ns/mnt")?.as_bytes();
+        // Only the link's text is looked at: the directory itself may lie on a file system that blocks.
+        Ok(mounts && self.link("root")? == b"/")
+    }
+}
+
+/// The descriptor of its directory in `/proc`.
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+const THREAD_RECORD: usize = 20;
+
+/// The threads in a [`Part::Threads`]: number and name.
+pub fn thread_names(records: &[u8]) -> Vec<(i32, String)> {
+    let (records, _) = records.as_chunks::<THREAD_RECORD>();
+    let decode = |record: &[u8; THREAD_RECORD]| {
+        let [a, b, c, d, name @ ..] = record;
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        (i32::from_le_bytes([*a, *b, *c, *d]), String::from_utf8_lossy(&name[..end]).into_owned())
+    };
+    records.iter().map(decode).collect()
+}
+
+/// The process's ID in its own PID namespace, from `status`.
+pub fn innermost_pid(status: &[u8]) -> Option<u32> {
+    let shown = field(status, b"NStgid:").or_else(|| field(status, b"Tgid:"))?;
+    shown.split_whitespace().next_back()?.parse().ok()
+}
+
+/// The process's start time in clock ticks since boot, from `stat`.
+pub fn start_time(stat: &[u8]) -> Option<u64> {
+    // The command name stands in parentheses and can hold anything, also parentheses: the last one counts.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    rest.split_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+// File systems whose server is another machine or process; whoever runs it decides when a read returns.
+const MAY_BLOCK: [FsType; 17] = [
+    FsType(0x6573_5546), // FUSE
+    FsType(0x6969),      // NFS
+    FsType(0xff53_4d42), // CIFS
+    FsType(0xfe53_4d42), // SMB2
+    FsType(0x517b),      // SMB
+    FsType(0x0102_1997), // 9P
+    FsType(0x5346_414f), // AFS
+    FsType(0x6b41_4653), // kAFS
+    FsType(0x00c3_6400), // Ceph
+    FsType(0x7375_7245), // Coda
+    FsType(0x564c),      // NCP
+    FsType(0x0187),      // autofs
+    FsType(0x7461_636f), // OCFS2
+    FsType(0x0116_1970), // GFS2
+    FsType(0x0bd0_0bd0), // Lustre
+    FsType(0x786f_4256), // VirtualBox shared folders
+    FsType(0x2003_0528), // OrangeFS
+];
+
+fn is_regular(status: &FileStat) -> bool {
+    SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+}
+
+fn read_bounded(file: File, bound: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    file.take(bound).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn numbers(directory: BorrowedFd<'_>, name: &str) -> io::Result<Vec<i32>> {
+    let mut listing =
+        Dir::openat(directory, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut found: Vec<i32> = listing
+        .iter()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str().ok().and_then(|name| name.parse().ok()))
+        .collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+// The value of `Name:` in a file of such lines. A name holds no line break that the kernel did not escape.
+fn field(text: &[u8], name: &[u8]) -> Option<String> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    Some(String::from_utf8_lossy(line).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::FromRawFd;
+
+    use super::*;
+
+    fn own() -> Process {
+        Process::open(std::process::id() as i32).unwrap()
+    }
+
+    #[test]
+    fn a_command_name_cannot_forge_the_start_time() {
+        let stat =
+            b"7 (a) R 1 1) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 100 1 18446744073709551615 1\n";
+        assert_eq!(start_time(stat), Some(4242));
+        assert_eq!(start_time(b"7 (a"), None);
+        assert_eq!(start_time(b""), None);
+    }
+
+    #[test]
+    fn the_innermost_number_is_the_one_that_the_process_knows() {
+        assert_eq!(innermost_pid(b"Name:\tx\nTgid:\t900\nNStgid:\t900\t17\t1\n"), Some(1));
+        assert_eq!(innermost_pid(b"Tgid:\t900\n"), Some(900));
+        assert_eq!(innermost_pid(b"NStgid:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_process_reads_itself() {
+        let process = own();
+        assert!(start_time(&process.read(Part::Stat).unwrap()).is_some());
+        assert_eq!(innermost_pid(&process.read(Part::Status).unwrap()), Some(std::process::id()));
+        let threads = thread_names(&process.read(Part::Threads).unwrap());
+        assert!(threads.iter().any(|(thread, name)| *thread == process.pid() && !name.is_empty()));
+        assert_eq!(process.read(Part::Root).unwrap(), [1]);
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(process.read(Part::Executable).unwrap(), exe.as_os_str().as_bytes());
+    }
+
+    #[test]
+    fn every_part_has_one_number() {
+        for part in Part::ALL {
+            assert_eq!(Part::from_number(part as u32), Some(part));
+        }
+        assert_eq!(Part::from_number(0), None);
+    }
+
+    #[test]
+    fn a_pidfd_of_another_process_is_not_this_one() {
+        let child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let opened = nix::errno::Errno::result(pidfd_open(child.id())).unwrap();
+        // The system call returned a new descriptor that nobody else owns.
+        let pidfd = own_descriptor(opened as i32);
+        assert!(Process::open(child.id() as i32).unwrap().is(pidfd.as_fd()));
+        assert!(!own().is(pidfd.as_fd()));
+        let mut child = child;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[allow(unsafe_code)]
+    fn pidfd_open(pid: u32) -> libc::c_long {
+        // SAFETY: the call takes two integers and touches no memory.
+        unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }
+    }
+
+    #[allow(unsafe_code)]
+    fn own_descriptor(raw: i32) -> OwnedFd {
+        // SAFETY: the caller has just been given this descriptor by the kernel.
+        unsafe { OwnedFd::from_raw_fd(raw) }
+    }
+}
