@@ -17,10 +17,15 @@ pub(crate) fn is_switched_off() -> bool {
     variable(c"FORETRACE").is_some_and(|value| value.to_bytes() == b"off")
 }
 
+/// Whether this program got privileges by being executed, so that its environment may be an attacker's.
+pub(crate) fn is_privileged() -> bool {
+    // SAFETY: no preconditions.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// A variable of the environment, unless this program got privileges by being executed.
 pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: getauxval has no preconditions.
-    if unsafe { libc::getauxval(libc::AT_SECURE) } != 0 {
+    if is_privileged() {
         return None;
     }
     // SAFETY: a terminated name. A program that changes its environment while other threads read it breaks C's rules
@@ -121,6 +126,15 @@ pub(crate) fn map_shared(descriptor: i32, size: u64) -> Option<*mut u8> {
     let base = unsafe {
         libc::mmap(ptr::null_mut(), usize::try_from(size).ok()?, protection, libc::MAP_SHARED, descriptor, 0)
     };
+    (base != libc::MAP_FAILED).then_some(base.cast())
+}
+
+/// Memory of our own for a moment.
+pub(crate) fn map_private(size: usize) -> Option<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let base = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
     (base != libc::MAP_FAILED).then_some(base.cast())
 }
 

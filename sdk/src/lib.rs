@@ -16,6 +16,7 @@
 //! Recording never blocks, allocates, locks, or fails the program. An event costs about as much as reading the clock.
 //! `FORETRACE=off` in the environment switches it off.
 
+mod annotation;
 mod clock;
 mod event;
 mod field;
@@ -24,18 +25,24 @@ pub mod foreign;
 mod host;
 mod pool;
 mod record;
+mod report;
 mod ring;
 mod site;
 mod slot;
+mod spawn;
 mod thread;
 mod writer;
 
+pub use annotation::annotate;
 pub use foretrace_ring::trail::{Level, Privacy};
+pub use report::{panic_hook, report_error};
 
 #[doc(hidden)]
 pub use field::{Field, Fields, Secret};
 #[doc(hidden)]
 pub use record::record;
+#[doc(hidden)]
+pub use report::report_formatted as __report_error;
 #[doc(hidden)]
 pub use site::{Declaration, Site};
 

@@ -253,6 +253,10 @@ pub const FIRST_OWN_ID: u16 = 0xff00;
 pub const THREAD_ID: u16 = 0xfffe;
 /// The recorder's event `foretrace:report`.
 pub const REPORT_ID: u16 = 0xfffd;
+/// First field of `foretrace:report`: an error that the program survives.
+pub const REPORT_ERROR: u8 = 0;
+/// First field of `foretrace:report`: a panic.
+pub const REPORT_PANIC: u8 = 1;
 
 /// The smallest pool, in bytes.
 pub const MIN_POOL: u64 = 16 * BLOCK_SIZE as u64;
