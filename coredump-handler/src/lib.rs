@@ -7,10 +7,13 @@
 
 pub mod assemble;
 pub mod backtrace;
+pub mod capture;
 pub mod core;
 pub mod handler;
+pub mod import;
 pub mod install;
 pub mod journal;
+pub mod live;
 pub mod maps;
 pub mod memory;
 pub mod minidump;
@@ -22,6 +25,8 @@ pub mod process;
 pub mod reported;
 pub mod smaps;
 pub mod stack;
+pub mod successor;
 pub mod symbol;
+pub mod system;
 pub mod trail;
 pub mod unwind;

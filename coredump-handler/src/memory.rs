@@ -127,26 +127,28 @@ impl Memory for CoreMemory {
 }
 
 /// Copies of ranges, with another memory behind them: stacks that were copied while the process stood still.
-pub struct Copied<'a, M: Memory + ?Sized> {
-    copies: Vec<(u64, Vec<u8>)>,
+pub struct Copied<'a, M: Memory + ?Sized, B: AsRef<[u8]>> {
+    copies: Vec<(u64, B)>,
     behind: &'a M,
 }
 
-impl<'a, M: Memory + ?Sized> Copied<'a, M> {
+impl<'a, M: Memory + ?Sized, B: AsRef<[u8]>> Copied<'a, M, B> {
     /// `copies` are (address, bytes) and shadow `behind`.
-    pub fn new(mut copies: Vec<(u64, Vec<u8>)>, behind: &'a M) -> Self {
+    pub fn new(mut copies: Vec<(u64, B)>, behind: &'a M) -> Self {
         copies.sort_by_key(|copy| copy.0);
         Copied { copies, behind }
     }
 }
 
-impl<M: Memory + ?Sized> Memory for Copied<'_, M> {
+impl<M: Memory + ?Sized, B: AsRef<[u8]>> Memory for Copied<'_, M, B> {
     fn read(&self, address: u64, into: &mut [u8]) -> usize {
         let index = self.copies.partition_point(|copy| copy.0 <= address);
         let copy = index.checked_sub(1).and_then(|index| self.copies.get(index));
         if let Some((start, bytes)) = copy
-            && let Some(rest) =
-                usize::try_from(address - start).ok().and_then(|at| bytes.get(at..)).filter(|r| !r.is_empty())
+            && let Some(rest) = usize::try_from(address - start)
+                .ok()
+                .and_then(|at| bytes.as_ref().get(at..))
+                .filter(|r| !r.is_empty())
         {
             let count = rest.len().min(into.len());
             into[..count].copy_from_slice(&rest[..count]);

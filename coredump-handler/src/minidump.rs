@@ -82,12 +82,7 @@ pub struct Image<'a> {
 
 impl<'a> From<&'a Module> for Image<'a> {
     fn from(module: &'a Module) -> Self {
-        Image {
-            base: module.base,
-            end: module.end,
-            path: &module.path,
-            build_id: module.build_id.as_deref(),
-        }
+        Image { base: module.base, end: module.end, path: &module.path, build_id: module.build_id.as_deref() }
     }
 }
 

@@ -45,8 +45,19 @@ pub fn installed(root: &Path, exe: &str) -> Option<Package> {
 
 /// The package that an executable says of itself (the ELF package metadata of systemd and Fedora).
 pub fn noted(image: &File) -> Option<Package> {
+    const PACKAGE: u32 = 0xcafe_1a7e;
+    described(&note(image, b"FDO", PACKAGE)?)
+}
+
+/// The build-id of an ELF file.
+pub(crate) fn build_id(image: &File) -> Option<Vec<u8>> {
+    const BUILD_ID: u32 = 3;
+    note(image, b"GNU", BUILD_ID)
+}
+
+// The first note of this owner and type in an ELF file's PT_NOTE segments.
+fn note(image: &File, wanted: &[u8], wanted_kind: u32) -> Option<Vec<u8>> {
     const PT_NOTE: u32 = 4;
-    const PACKAGE_NOTE: u32 = 0xcafe_1a7e;
     const HEADER_BYTES: usize = 64;
     const SEGMENT_BYTES: usize = 56;
     const NOTES_LIMIT: usize = 1 << 20;
@@ -59,9 +70,9 @@ pub fn noted(image: &File) -> Option<Package> {
         let length = usize::try_from(u64_at(entry, 32)?).ok()?.min(NOTES_LIMIT);
         let alignment = if u64_at(entry, 48)? == 8 { 8 } else { 4 };
         let bytes = range(image, u64_at(entry, 8)?, length);
-        Notes::new(&bytes, alignment).find_map(|(owner, kind, description)| {
-            (owner == b"FDO" && kind == PACKAGE_NOTE).then(|| described(description))?
-        })
+        Notes::new(&bytes, alignment)
+            .find(|(owner, kind, _)| *owner == wanted && *kind == wanted_kind)
+            .map(|(_, _, description)| description.to_vec())
     })
 }
 
@@ -171,7 +182,8 @@ mod tests {
     }
 
     fn image(json: &[u8]) -> File {
-        let mut note = [4u32.to_le_bytes(), (json.len() as u32).to_le_bytes(), 0xcafe_1a7e_u32.to_le_bytes()].concat();
+        let mut note =
+            [4u32.to_le_bytes(), (json.len() as u32).to_le_bytes(), 0xcafe_1a7e_u32.to_le_bytes()].concat();
         note.extend(b"FDO\0");
         note.extend(json);
         let mut elf = vec![0; 64 + 56];

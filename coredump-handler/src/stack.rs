@@ -93,6 +93,14 @@ pub fn copy(
     (stacks, summarised(problems))
 }
 
+/// Whether `tid` has used up one of its stacks: its pointer, or the one that a signal handler interrupted, is at or
+/// below the end of the mapping.
+pub fn overflowed(stacks: &[Stack], tid: i32, mappings: &[Mapping]) -> bool {
+    // The copy starts at the mapping's start only if the pointer was no more than the red zone above it.
+    let at_end = |stack: &Stack| maps::find(mappings, stack.start).is_some_and(|m| m.start == stack.start);
+    stacks.iter().any(|stack| stack.tid == tid && at_end(stack))
+}
+
 fn copy_one(
     mappings: &[Mapping],
     memory: &dyn Memory,

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use crate::core::{Registers, ThreadState};
 use crate::process::{Part, Process, thread_names};
+use crate::successor;
 
 /// A thread that has not stopped by then is left out.
 const PATIENCE: Duration = Duration::from_millis(60);
@@ -34,6 +35,9 @@ pub enum FreezeError {
     /// The system does not let this user stop it.
     #[error("this user may not look into the process ({0}): it belongs to another user, is being debugged, or /proc/sys/kernel/yama/ptrace_scope forbids it")]
     Refused(Errno),
+    /// It is crashing: to interrupt it now would cut its core short.
+    #[error("the process is crashing and cannot be stopped")]
+    Crashing,
     /// None of its threads stopped in time.
     #[error("none of its threads stopped within {} ms", PATIENCE.as_millis())]
     Busy,
@@ -146,6 +150,9 @@ impl Tracer {
                 break;
             }
             known.extend(&fresh);
+            if successor::is_dumping(&tasks.process) {
+                return Err(FreezeError::Crashing);
+            }
             let mut seized = Vec::with_capacity(fresh.len());
             for tid in fresh {
                 let thread = Pid::from_raw(tid);

@@ -1,0 +1,159 @@
+//! A report from a core file, whoever wrote it: what its notes and memory say, with names from this machine's files
+//! where their build-ids are the core's.
+//!
+//! The core may come from another machine and another time. So nothing is taken from this machine's `/proc`, and its
+//! packages are asked only about a file that is provably the one that ran.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use foretrace_report::ReportId;
+use foretrace_report::schema::{Kind, Problem, Program, Signal, System, signal_name};
+use foretrace_report::signature::{Cause, signature};
+use foretrace_report::text::escape;
+use foretrace_ring::Snapshot;
+
+use crate::assemble::Collected;
+use crate::core::{self, CoreError, CoreHead, EM_AARCH64};
+use crate::handler::state;
+use crate::maps::{self, Mapping};
+use crate::memory::{CoreMemory, Memory};
+use crate::minidump::{self, Files, Image};
+use crate::module::Modules;
+use crate::{backtrace, package, stack, trail};
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request {
+    /// The report's name.
+    pub id: ReportId,
+    /// Seconds since 1970 when the core was written, and the same moment in the form of reports.
+    pub time: (u32, String),
+    /// The program's file, where it is not found under the path that the core names.
+    pub exe: Option<PathBuf>,
+}
+
+/// Collects everything that a core file says.
+///
+/// # Errors
+/// A file that cannot be read, or is no core of a known machine.
+pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
+    let head = core::read_file(&core)?;
+    let maps = maps::from_core(&head);
+    let memory = CoreMemory::new(core, &head.segments);
+    let exe = executable(&head);
+    let program = Program { name: head.name.clone(), exe: exe.clone(), pid: head.pid, package: None };
+    let mut all = Collected::new(request.id, Kind::Crash, request.time.1.clone(), program);
+    all.problems.extend(head.problems.iter().cloned());
+    all.signal = head.signal.map(|signal| Signal {
+        number: signal.number,
+        name: signal_name(signal.number),
+        code: Some(signal.code),
+        address: signal.address.map(|address| format!("{address:#x}")),
+    });
+    let arch = if head.machine == EM_AARCH64 { "aarch64" } else { "x86_64" };
+    all.system = System { arch: arch.into(), ..System::default() };
+
+    let (trails, problems) = rings(&head, &maps, &memory);
+    all.trails = trails;
+    all.problems.extend(problems);
+    let (stacks, problems) = stack::copy(&head, &maps, &memory, &stack::Limits::default());
+    all.problems.extend(problems);
+
+    let mut open = |mapping: &Mapping| match (&request.exe, &exe) {
+        (Some(file), Some(exe)) if *exe == mapping.path => open_regular(file),
+        _ => open_regular(Path::new(&mapping.path)),
+    };
+    let (modules, problems) = Modules::new(&maps, &memory, &mut open);
+    all.problems.extend(problems);
+    let names = [(head.pid, head.name.clone())];
+    let (threads, problems) = backtrace::threads(&head, &names, &modules, &stacks, true);
+    all.threads = threads;
+    all.problems.extend(problems);
+    let crashed = head.crashed().map(|thread| thread.tid).unwrap_or_default();
+    let cause = Cause {
+        kind: all.kind,
+        signal: all.signal.as_ref(),
+        stack_overflow: stack::overflowed(&stacks, crashed, &maps),
+    };
+    all.signature = signature(&cause, all.threads.first().map(|t| t.frames.as_slice()).unwrap_or_default());
+    all.program.package = exe.as_deref().and_then(|exe| proven_package(exe, &modules));
+    all.parts.push(("process/maps".into(), maps::text(&maps).into_bytes()));
+    all.parts.push(("process/auxv".into(), state::auxiliary_vector(&head.auxv_raw)));
+
+    let images: Vec<Image<'_>> = modules.iter().map(Image::from).collect();
+    let note = all.trails.first().map(|(source, _)| format!("trace/{source}"));
+    let input = minidump::Input {
+        time: request.time.0,
+        head: &head,
+        maps: &maps,
+        memory: &memory,
+        stacks: &stacks,
+        images: &images,
+        thread_names: &names,
+        system: &format!("Linux {arch}"),
+        files: Files::default(),
+        annotations: &[],
+        trail_note: note.as_deref(),
+    };
+    match minidump::write(&input) {
+        Ok((bytes, problems)) => {
+            all.minidump = Some(bytes);
+            all.problems.extend(problems);
+        }
+        Err(error) => all.problem("minidump", error.to_string()),
+    }
+    Ok(all)
+}
+
+// The file behind the program's entry point; else the first mapped file.
+fn executable(head: &CoreHead) -> Option<String> {
+    const AT_ENTRY: u64 = 9;
+    let entry = head.auxv_value(AT_ENTRY);
+    let at_entry = |entry| head.files.iter().find(|file| file.start <= entry && entry < file.end);
+    let file = entry.and_then(at_entry).or_else(|| head.files.first())?;
+    Some(file.path.clone())
+}
+
+// A core names a ring by its mapping alone, and nothing but its own content speaks for it.
+fn rings(head: &CoreHead, maps: &[Mapping], memory: &CoreMemory) -> (Vec<(String, Snapshot)>, Vec<Problem>) {
+    let mut trails = Vec::new();
+    let mut problems = Vec::new();
+    for first in trail::candidates(maps) {
+        // Parts of one mapping may be protected differently, and then are segments of their own.
+        let mut end = first.end;
+        for next in maps.iter().filter(|next| next.path == first.path && next.start > first.start) {
+            end = if next.start == end && next.offset == end - first.start { next.end } else { end };
+        }
+        let length = usize::try_from((end - first.start).min(trail::MAX_BYTES + 1)).unwrap_or(usize::MAX);
+        let bytes = memory.read_vec(first.start, length);
+        match trail::read_bytes(&bytes, head.pid.cast_unsigned()) {
+            Ok(snapshot) => trails.push((trail::source_name(head.pid, trails.len()), snapshot)),
+            Err(why) => problems.push(trail::refusal(first, &why)),
+        }
+    }
+    (trails, problems)
+}
+
+fn proven_package(exe: &str, modules: &Modules) -> Option<foretrace_report::schema::Package> {
+    let module = modules.iter().find(|module| module.path == exe)?;
+    let file = open_regular(Path::new(exe))?;
+    let proven = module.build_id.is_some() && module.build_id == package::build_id(&file);
+    proven.then(|| package::find(Path::new("/"), exe, Some(&file))).flatten()
+}
+
+// A core may name anything: no FIFO may hold us up, no device may be opened for its effects.
+fn open_regular(path: &Path) -> Option<File> {
+    if !std::fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()?;
+    file.metadata().ok()?.is_file().then_some(file)
+}
+
+/// Why a core file gave no report, for a person.
+pub fn refusal(path: &Path, error: &CoreError) -> String {
+    let reason = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    format!("{}: {error}{reason}", escape(&path.display().to_string()))
+}
