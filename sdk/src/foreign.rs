@@ -8,6 +8,7 @@ use core::mem::offset_of;
 use foretrace_ring::layout::{AT_CUT, AT_DISCARDED};
 use foretrace_ring::metadata::EventDecl;
 
+use crate::report::{self, Kind};
 use crate::thread::{self, Level, Thread};
 use crate::writer::{self, MAX_EVENT};
 use crate::{clock, ring, site};
@@ -47,6 +48,11 @@ pub fn is_off() -> bool {
 /// Declares an event type; its number is chosen here. `None`: no ring, or (counted) no room.
 pub fn declare(event: &EventDecl<'_>) -> Option<u16> {
     site::declare(ring::live()?, event)
+}
+
+/// [`report_error`](fn@crate::report_error) from a place that another compiler knows.
+pub fn report_error(message: &str, file: &str, line: u32) -> bool {
+    report::report_at(Kind::Error, message, file, line)
 }
 
 /// Counts a field that was cut.

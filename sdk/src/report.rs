@@ -110,9 +110,14 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
 }
 
 fn report(kind: Kind, message: &str, place: &Location<'_>) -> bool {
+    report_at(kind, message, place.file(), place.line())
+}
+
+/// Reports from a place in any language's source.
+pub(crate) fn report_at(kind: Kind, message: &str, file: &str, line: u32) -> bool {
     let Some(ring) = ring::live() else { return false };
     let kind_number = kind as u8;
-    let place = Place::of(place);
+    let place = Place::of(file, line);
     record::record_as(ring, REPORT_ID, &(&kind_number, (message, (place.text(), ()))));
     let started =
         may_start() && ring::descriptor().is_some_and(|descriptor| spawn::capture(kind, descriptor));
@@ -141,13 +146,12 @@ struct Place {
 }
 
 impl Place {
-    fn of(location: &Location<'_>) -> Place {
+    fn of(file: &str, line: u32) -> Place {
         let mut place = Place { bytes: [0; 200], length: 0 };
         // The end of a long path says more than its beginning.
-        let file = location.file();
         let file = &file[file.ceil_char_boundary(file.len().saturating_sub(180))..];
         // What does not fit is left out: there is nothing better to do.
-        let _ = write!(place, "{file}:{}", location.line());
+        let _ = write!(place, "{file}:{line}");
         place
     }
 
