@@ -72,17 +72,19 @@ int ft_start(void);
 bool ft_enabled(void);
 
 /* Notes something about the program that every later report carries, such as its configuration or what it works on:
- * the newest value for a key counts. Both are UTF-8 and end at the first NUL. 0, or -1 when there is no room (64
- * keys, 496 bytes for key and value together; longer values are cut), a pointer is NULL, or recording is off.
+ * the newest value for a key counts. KEY and VALUE are UTF-8 and end at the first NUL; NULL is empty. At most 64 keys
+ * of up to 128 bytes; key and value together have up to 496 bytes, and a longer value is cut. Of a secret nothing but
+ * the key is noted. There is no error to handle: a note that finds no room is counted, and the report says so.
  *
- * Signal safety: may be used in signal handlers; a handler that interrupts the noting of the same key gets -1. */
-int ft_annotate(const char *key, const char *value, enum ft_class privacy);
+ * Signal safety: may be used in signal handlers. */
+void ft_annotate(const char *key, const char *value, enum ft_class privacy);
 
-/* Reports an error that the program survives: records it, with the place in the source, and starts a report of the
- * process as it is now, which the caller does not wait for. It takes at most 2 ms. 0, or -1 when there was no report:
- * more than 5 in a minute, no foretrace-capture on this machine, or recording is off.
+/* Reports an error that the program survives, with the place in the source: records it, and starts a report of the
+ * process as it is now, for which the caller does not wait; it takes at most 2 ms. MESSAGE is UTF-8 and ends at the
+ * first NUL. 0, or -1 when no report was started: more than 5 in a minute, no foretrace-capture on this machine, or
+ * recording is off. The error is recorded nevertheless, unless recording is off.
  *
- * Signal safety: not in a signal handler, because it starts a process. */
+ * Signal safety: may be used in signal handlers. */
 #define ft_report_error(message) foretrace_report_error((message), __FILE__, (uint32_t)__LINE__)
 
 /* ---- Inside ------------------------------------------------------------------------------------------------------

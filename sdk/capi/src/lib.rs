@@ -10,9 +10,10 @@ mod place;
 mod site;
 mod text;
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int};
 
 use foretrace::foreign;
+use foretrace_ring::trail::Privacy;
 
 /// As `foretrace.h` has it.
 #[unsafe(no_mangle)]
@@ -24,6 +25,39 @@ pub extern "C" fn ft_start() -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn ft_enabled() -> bool {
     foreign::is_live()
+}
+
+/// As `foretrace.h` has it.
+///
+/// # Safety
+/// Both texts are NULL or end with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ft_annotate(key: *const c_char, value: *const c_char, privacy: c_int) {
+    let privacy = match privacy {
+        0 => Privacy::Public,
+        1 => Privacy::Personal,
+        _ => Privacy::Secret,
+    };
+    // SAFETY: the caller's promise.
+    let key = unsafe { text::of(key) };
+    // SAFETY: the caller's promise.
+    foretrace::annotate(key, unsafe { text::of(value) }, privacy);
+}
+
+/// What `ft_report_error` expands to.
+///
+/// # Safety
+/// Both texts are NULL or end with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn foretrace_report_error(
+    message: *const c_char,
+    file: *const c_char,
+    line: u32,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let message = unsafe { text::of(message) };
+    // SAFETY: the caller's promise.
+    answer(foreign::report_error(message, unsafe { text::of(file) }, line))
 }
 
 /// 0, or -1 for what could not be done.

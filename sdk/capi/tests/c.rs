@@ -1,0 +1,271 @@
+//! C and C++ programs, built with the compilers that are here, and what their rings say.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use foretrace_ring::reader::{self, Snapshot};
+use foretrace_ring::trail::{Event, Level, Privacy, Trail, Value};
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-O2"];
+
+/// Where libforetrace.so and libforetrace.a are: cargo builds no library for the tests of a package that nobody can
+/// link with from Rust.
+fn libraries() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "foretrace-capi", "--target-dir"])
+            .arg(target)
+            .current_dir(HERE)
+            .status();
+        assert!(built.unwrap().success(), "libforetrace does not build");
+        target.join("debug")
+    })
+}
+
+fn compile(compiler: &str, source: &Path, arguments: &[&str]) {
+    let output = Command::new(compiler)
+        .args(WARNINGS)
+        .arg(source)
+        .args(arguments)
+        .arg(format!("-I{HERE}/include"))
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("this test needs {compiler}: install the package `{compiler}` ({error})")
+        });
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{compiler} {arguments:?} complains of {}: {complaints}",
+        source.display()
+    );
+}
+
+/// A program that runs until its input ends.
+struct Running {
+    child: Child,
+    said: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Running {
+    /// Builds a program, runs it, and waits until it has said its line.
+    fn start(source: &str, link: &[&str], arguments: &[&str]) -> Running {
+        let directory = tempfile::tempdir().unwrap();
+        let (at, libraries) = (directory.path().to_str().unwrap(), libraries().to_str().unwrap());
+        symlink(format!("{libraries}/libforetrace.so"), format!("{at}/libforetrace.so.0")).unwrap();
+        symlink("libforetrace.so.0", format!("{at}/libforetrace.so")).unwrap();
+        let program = format!("{at}/program");
+        let (search, find) = (format!("-L{at}"), format!("-Wl,-rpath,{at}"));
+        let statically = format!("{libraries}/libforetrace.a");
+        let mut all = vec!["-std=c11", "-o", &program, &search, &find, "-pthread"];
+        all.extend(link.iter().map(|part| if *part == "libforetrace.a" { &statically } else { *part }));
+        compile("gcc", &Path::new(HERE).join(source), &all);
+        let mut child = Command::new(&program)
+            .args(arguments)
+            .env_remove("FORETRACE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        Running { child, said, _directory: directory }
+    }
+
+    fn trail(&self) -> (Snapshot, Trail) {
+        trail_of(self.child.id())
+    }
+
+    fn end(mut self) {
+        self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn trail_of(process: u32) -> (Snapshot, Trail) {
+    let ring = fs::read_dir(format!("/proc/{process}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:foretrace.v1"))
+        })
+        .expect("the program has a ring");
+    let memory = fs::read(ring).unwrap();
+    let snapshot = reader::read(memory.as_slice()).unwrap();
+    assert_eq!(snapshot.owner.pid, process);
+    let streams: Vec<_> =
+        snapshot.streams.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let trail = Trail::decode(&snapshot.metadata, &streams);
+    assert_eq!(trail.problems, [""; 0]);
+    assert_eq!(trail.events.len() as u64, snapshot.recorded - snapshot.overwritten);
+    (snapshot, trail)
+}
+
+fn named<'a>(trail: &'a Trail, name: &str) -> Vec<&'a Event> {
+    trail.events.iter().filter(|event| trail.kind_of(event).name == name).collect()
+}
+
+#[test]
+fn the_example_records_what_it_says() {
+    for link in [["-lforetrace"].as_slice(), &["libforetrace.a", "-ldl", "-lm"]] {
+        let hello = Running::start("examples/hello.c", link, &["world", "moon"]);
+        assert_eq!(hello.said, "hello, world\n");
+        let (snapshot, trail) = wait_for(&hello, "done");
+        assert_eq!((snapshot.recorded, snapshot.overwritten, snapshot.discarded), (4, 0, 0));
+        assert_eq!(snapshot.problems, [""; 0]);
+        let names: Vec<_> = trail.events.iter().map(|event| trail.kind_of(event).name.as_str()).collect();
+        assert_eq!(names, ["started", "greeting", "greeting", "done"]);
+        let kind = trail.kind_of(&trail.events[1]);
+        assert_eq!((kind.provider.as_str(), kind.level), ("example::hello", Level::Info));
+        assert!(kind.location.as_ref().unwrap().0.ends_with("examples/hello.c"));
+        assert_eq!(kind.fields[0].privacy, Privacy::Personal);
+        assert_eq!(trail.events[1].values, [Value::Text("world".into()), Value::Unsigned(5)]);
+        assert!(trail.events.iter().all(|event| event.thread == hello.child.id()));
+        assert_eq!(snapshot.annotations.len(), 1);
+        assert_eq!(
+            (snapshot.annotations[0].key.as_str(), snapshot.annotations[0].value.as_str()),
+            ("mode", "named")
+        );
+        hello.end();
+    }
+}
+
+/// The example's line comes before its last event.
+fn wait_for(program: &Running, name: &str) -> (Snapshot, Trail) {
+    for _ in 0..500 {
+        let (snapshot, trail) = program.trail();
+        if !named(&trail, name).is_empty() {
+            return (snapshot, trail);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("no event `{name}` within 5 s");
+}
+
+#[test]
+fn every_kind_of_field_arrives() {
+    let program = Running::start("tests/c/kinds.c", &["-lforetrace"], &[]);
+    assert_eq!(program.said, "1\n", "values are evaluated once, secrets never");
+    let (snapshot, trail) = program.trail();
+    assert_eq!(snapshot.problems, ["2 fields were too long and were cut"]);
+    let all = named(&trail, "all")[0];
+    use Value::{Bool, Bytes, Float, Signed, Text, Unsigned, Withheld};
+    let expected = [
+        Unsigned(200),
+        Unsigned(60_000),
+        Unsigned(4_000_000_000),
+        Unsigned(u64::MAX),
+        Signed(-100),
+        Signed(-30_000),
+        Signed(-2_000_000_000),
+        Signed(i64::MIN),
+        Float(1.5),
+        Float(-0.1),
+        Bool(true),
+        Text("grün".into()),
+        Text("abc".into()),
+        Bytes(vec![0, 255, 7]),
+        Withheld,
+        Unsigned(9),
+    ];
+    assert_eq!(all.values, expected);
+    let privacy: Vec<_> = trail.kind_of(all).fields.iter().map(|field| field.privacy).collect();
+    assert_eq!(
+        (privacy[11], privacy[12], privacy[14]),
+        (Privacy::Public, Privacy::Personal, Privacy::Secret)
+    );
+
+    let odd = named(&trail, "odd")[0];
+    let long = "x".repeat(4095);
+    let mut long_bytes = vec![b'x'; 4095];
+    long_bytes.push(0xc3);
+    let expected = [
+        Text("(null)".into()),
+        Text(long),
+        Bytes(long_bytes),
+        Withheld,
+        Withheld,
+        Unsigned(2),
+        Bytes(vec![]),
+    ];
+    assert_eq!(odd.values, expected);
+
+    let levels: Vec<_> = named(&trail, "level").iter().map(|event| trail.kind_of(event).level).collect();
+    assert_eq!(levels, [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace]);
+    program.end();
+}
+
+#[test]
+fn threads_handlers_and_children_lose_nothing() {
+    let program = Running::start("tests/c/ledger.c", &["-lforetrace"], &[]);
+    let said: Vec<u32> = program.said.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let (snapshot, trail) = program.trail();
+    assert_eq!(snapshot.problems, [""; 0]);
+    assert_eq!((snapshot.recorded, snapshot.discarded), (4 * 30_000 + u64::from(said[1]) + 2, 0));
+    for thread in 0..4 {
+        let numbers: Vec<_> = named(&trail, "step")
+            .iter()
+            .filter(|event| event.values[0] == Value::Unsigned(thread))
+            .map(|event| match (&event.values[1], &event.values[2]) {
+                (Value::Unsigned(n), Value::Text(odd)) if (odd == "yes") == (n % 2 == 1) => *n,
+                torn => panic!("torn: {torn:?}"),
+            })
+            .collect();
+        assert_eq!(numbers.last(), Some(&29_999), "thread {thread}");
+        assert!(
+            numbers.windows(2).all(|pair| pair[0] < pair[1]),
+            "thread {thread}: none twice, none out of order"
+        );
+    }
+    assert_eq!(named(&trail, "child").len(), 0);
+    assert_eq!((named(&trail, "before fork").len(), named(&trail, "after fork").len()), (1, 1));
+
+    let (snapshot, trail) = trail_of(said[0]);
+    assert_eq!((snapshot.recorded, named(&trail, "child").len()), (77, 77));
+    assert!(trail.events.iter().all(|event| event.thread == said[0]));
+    program.end();
+}
+
+#[test]
+fn the_header_is_clean_in_every_dialect() {
+    let example = Path::new(HERE).join("examples/hello.c");
+    let mut dialects =
+        vec![("gcc", "c", "-std=c11"), ("gcc", "c", "-std=gnu17"), ("g++", "c++", "-std=c++17")];
+    if Command::new("clang").arg("--version").output().is_ok() {
+        dialects.extend([("clang", "c", "-std=c11"), ("clang++", "c++", "-std=c++17")]);
+    }
+    for (compiler, language, standard) in dialects {
+        for source in [&example, &Path::new(HERE).join("tests/c/kinds.c")] {
+            compile_as(compiler, language, standard, source);
+        }
+    }
+}
+
+fn compile_as(compiler: &str, language: &str, standard: &str, source: &Path) {
+    let forced = format!("-x{language}");
+    let output = Command::new(compiler)
+        .args(WARNINGS)
+        .args([&forced, standard, "-c", "-o", "/dev/null"])
+        .arg(format!("-I{HERE}/include"))
+        .arg(source)
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("this test needs {compiler}: install the package `{compiler}` ({error})")
+        });
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{compiler} {standard}: {complaints}");
+}
