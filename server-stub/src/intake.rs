@@ -114,8 +114,14 @@ impl IntoResponse for Refusal {
 async fn take(site: &Arc<Site>, request: Request) -> Result<ReportId, Refusal> {
     let multipart = Multipart::from_request(request, &()).await?;
     let parts = Parts::read(site, multipart).await?;
+    let place = site.unpacking.clone().acquire_owned().await;
     let site = site.clone();
-    in_background(move || settle(&site, parts)).await
+    in_background(move || {
+        // Held here: a sender that goes away must not free the place before the work is done.
+        let _place = place;
+        settle(&site, parts)
+    })
+    .await
 }
 
 /// The parts of a submission.

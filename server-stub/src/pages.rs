@@ -78,6 +78,18 @@ impl View {
     fn page(&self) -> usize {
         self.page.unwrap_or(1).clamp(1, 1 << 32)
     }
+
+    /// The same view of a report with another level.
+    fn with_level(&self, id: &str, level: Level) -> String {
+        let last =
+            self.last.as_deref().map(|last| format!("&last={}", frame::query(last))).unwrap_or_default();
+        format!("/report/{id}?level={}{last}#events", words::level(level))
+    }
+
+    /// The same view of a report with another stretch of time.
+    fn with_last(&self, id: &str, last: &str) -> String {
+        format!("/report/{id}?level={}&last={last}#trail", words::level(self.level()))
+    }
 }
 
 /// `GET /`

@@ -11,6 +11,7 @@ use foretrace_report::Report;
 use foretrace_report::bundle::{BundleError, BundleReader, Limits};
 use foretrace_report::schema::Problem;
 use foretrace_ring::Trail;
+use foretrace_ring::trail::{Event, Value};
 
 use crate::store::{Record, Store, StoreError};
 
@@ -20,6 +21,8 @@ const MAX_REPORT: u64 = 16 << 20;
 const MAX_TRAIL: u64 = 16 << 20;
 /// Readings kept in memory.
 const KEPT: usize = 4;
+/// Bytes that they may hold together, roughly.
+const KEPT_BYTES: usize = 256 << 20;
 
 /// Everything a page shows of one report.
 pub struct Reading {
@@ -33,6 +36,8 @@ pub struct Reading {
     pub rings: usize,
     /// What is wrong with the report: its own problems, then those met on reading it.
     pub problems: Vec<Problem>,
+    // Bytes of the trail in memory, roughly.
+    weight: usize,
 }
 
 /// The `report.json` of a bundle.
@@ -67,8 +72,11 @@ impl Readings {
         }
         let reading = Arc::new(read(store, record)?);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.truncate(KEPT - 1);
         kept.push_front(reading.clone());
+        kept.truncate(KEPT);
+        while kept.iter().map(|reading| reading.weight).sum::<usize>() > KEPT_BYTES {
+            kept.pop_back();
+        }
         Ok(Some(reading))
     }
 
@@ -85,6 +93,7 @@ fn read(store: &Store, record: Record) -> Result<Reading, StoreError> {
         report: None,
         trail: Trail::default(),
         rings: 0,
+        weight: 0,
         record,
     };
     if let Some(blob) = &reading.record.bundle {
@@ -93,6 +102,7 @@ fn read(store: &Store, record: Record) -> Result<Reading, StoreError> {
             reading.problems.splice(0..0, report.problems.iter().cloned());
             reading.report = Some(report);
             reading.trail = trail_in(&file, &mut reading.problems, &mut reading.rings);
+            reading.weight = weight(&reading.trail);
         }
     }
     Ok(reading)
@@ -167,4 +177,16 @@ fn join(whole: &mut Trail, mut ring: Trail) {
         // Stable: events of one stream stay in the order of recording.
         whole.events.sort_by_key(|event| event.time);
     }
+}
+
+fn weight(trail: &Trail) -> usize {
+    let held = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let of = |event: &Event| {
+        size_of::<Event>() + event.values.iter().map(|value| size_of::<Value>() + held(value)).sum::<usize>()
+    };
+    trail.events.iter().map(of).sum()
 }

@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, header};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -24,6 +25,9 @@ use crate::{api, intake, pages};
 
 /// How long requests may take that are under way when the server is told to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
+/// Reports that are unpacked at the same time.
+const UNPACKING: usize = 8;
 
 /// Pages are text and one stylesheet: nothing that a report says can load or run anything.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -39,12 +43,20 @@ pub struct Site {
     pub address: SocketAddr,
     /// The largest body, in bytes, as it comes in and unpacked.
     pub max_body: usize,
+    /// Places for reports that are being unpacked, each of which may need much memory.
+    pub unpacking: Arc<Semaphore>,
 }
 
 impl Site {
     /// A site over `store`.
     pub fn new(store: Store, address: SocketAddr, max_body: usize) -> Site {
-        Site { store, readings: Readings::default(), address, max_body }
+        Site {
+            store,
+            readings: Readings::default(),
+            address,
+            max_body,
+            unpacking: Arc::new(Semaphore::new(UNPACKING)),
+        }
     }
 }
 

@@ -191,10 +191,10 @@ impl Timeline {
         html! {
             nav.choices aria-label="How much of the trail" {
                 @for (name, span) in offered {
-                    a href=(format!("/report/{id}?last={name}#trail"))
+                    a href=(view.with_last(id, name))
                         aria-current=[(self.span == span).then_some("true")] { (words::span(span)) }
                 }
-                a href=(format!("/report/{id}?last=all#trail"))
+                a href=(view.with_last(id, "all"))
                     aria-current=[(view.last.as_deref() == Some("all")).then_some("true")] { "all" }
             }
         }

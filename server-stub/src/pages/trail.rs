@@ -29,7 +29,7 @@ pub fn latest(reading: &Reading, report: &Report, view: &View) -> Markup {
     let latest: Vec<&Event> = matching().rev().take(LATEST).collect();
     html! {
         h3 #events { "The last events" }
-        (filter(view.level(), |level| format!("/report/{id}?level={level}#events")))
+        (filter(view.level(), |level| view.with_level(id, level)))
         (table(trail, report, &latest, "Newest first; the moment is at the top."))
         @if count > latest.len() {
             p { a href=(format!("/report/{id}/trail?level={}", words::level(view.level()))) {
@@ -57,7 +57,7 @@ pub fn page(reading: &Reading, view: &View) -> Markup {
         @match &reading.report {
             Some(report) => {
                 p.lead { (words::losses(report, reading.rings, trail.events.len() as u64)) }
-                (filter(level, |level| format!("/report/{id}/trail?level={level}")))
+                (filter(level, |level| format!("/report/{id}/trail?level={}", words::level(level))))
                 (table(trail, report, &events, "Newest first."))
                 (frame::pager(view.page() as u64, ROWS as u64, count as u64, address))
             }
@@ -77,11 +77,11 @@ pub fn line(trail: &Trail, event: &Event, characters: usize) -> String {
     words::said_up_to(&text, characters)
 }
 
-fn filter(current: Level, address: impl Fn(&str) -> String) -> Markup {
+fn filter(current: Level, address: impl Fn(Level) -> String) -> Markup {
     html! {
         nav.choices aria-label="Least important level" {
             @for level in words::LEVELS {
-                a href=(address(words::level(level))) aria-current=[(level == current).then_some("true")] {
+                a href=(address(level)) aria-current=[(level == current).then_some("true")] {
                     @match level {
                         Level::Error => "errors",
                         Level::Trace => "everything",

@@ -230,7 +230,7 @@ fn a_body_that_is_too_large_is_refused_and_hears_it() {
 fn a_gzip_bomb_is_refused_before_it_unfolds() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start_with(folder.path(), &["--max-body", "2M"]);
-    let bomb = gzip(&usual_body(&vec![0; 300 << 20]));
+    let bomb = gzip(&usual_body(&vec![0; 80 << 20]));
     assert!(bomb.len() < 1 << 20);
     let answer = server.post(&[MULTIPART, GZIP], &bomb);
     assert_eq!((answer.status, answer.text().as_str()), (413, "Discarded=too_large\n"));
@@ -264,6 +264,40 @@ fn a_store_that_fails_asks_to_try_again_and_promises_nothing() {
     fs::create_dir(&unfinished).unwrap();
     assert_eq!(send(&server, &bundle).text(), crash_id(1));
     assert_eq!(reports(&server), 1);
+}
+
+#[test]
+fn a_database_that_fails_half_way_keeps_nothing_of_the_report() {
+    let (folder, server) = server();
+    let database = rusqlite::Connection::open(folder.path().join("reports.sqlite")).unwrap();
+    database.execute_batch("ALTER TABLE facets RENAME TO gone").unwrap();
+    let bundle = bundle(&report(1, json!({})), &[]);
+    assert_eq!(send(&server, &bundle).status, 503);
+    assert_eq!(server.get(&format!("/report/{}", id(1))).status, 404);
+
+    database.execute_batch("ALTER TABLE gone RENAME TO facets").unwrap();
+    assert_eq!(send(&server, &bundle).text(), crash_id(1));
+    assert_eq!(reports(&server), 1);
+}
+
+#[test]
+fn a_bundle_that_unpacks_beyond_reason_is_kept_packed() {
+    let (_folder, server) = server();
+    let endless = bundle(&report(1, json!({"message": "a".repeat(17 << 20)})), &[]);
+    assert!(endless.len() < 1 << 20);
+    assert_eq!(send(&server, &endless).status, 200);
+    let problem = &server.get("/api/problems").json()["problems"][0];
+    let report_page = server.get(&format!("/report/{}", problem["newest"].as_str().unwrap()));
+    assert!(report_page.text().contains("larger than allowed"));
+
+    sent(
+        &server,
+        &report(2, json!({})),
+        &[("trace/1/metadata", b"x"), ("trace/1/a.ctf", &vec![0; 17 << 20])],
+    );
+    let report_page = server.get(&format!("/report/{}", id(2)));
+    assert!(report_page.text().contains("larger than 16 MiB"));
+    assert!(report_page.text().contains("hello crashed"));
 }
 
 #[test]
