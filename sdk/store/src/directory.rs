@@ -26,16 +26,23 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Opens a directory by an absolute path that only trusted users can change.
+    /// Opens a directory by a path that only trusted users can change; an administrator may have put a link there.
     pub(crate) fn open(path: &Path) -> Result<Directory, StoreError> {
-        let fd = openat(nix::fcntl::AT_FDCWD, path, directory_flags(), Mode::empty());
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty());
         Ok(Directory {
             fd: fd.map_err(|e| StoreError::io(path.display().to_string(), e))?,
             path: path.into(),
         })
     }
 
-    /// Creates (`mode`, which the umask does not narrow) what is missing of a trusted path, and opens it.
+    /// Opens the subdirectory `name` for passing through only: it may be one whose names this user may not read.
+    pub(crate) fn passage(&self, name: &str) -> Result<Directory, StoreError> {
+        let fd = openat(&self.fd, name, directory_flags() | OFlag::O_PATH, Mode::empty());
+        Ok(Directory { fd: fd.map_err(|e| self.error(name, e))?, path: self.path.join(name) })
+    }
+
+    /// Creates what is missing of a trusted path, with exactly `mode`, and opens it.
     pub(crate) fn create(path: &Path, mode: u32) -> Result<Directory, StoreError> {
         match Directory::open(path) {
             Err(error) if error.is_missing() => {}
@@ -44,7 +51,7 @@ impl Directory {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Directory::open(path);
         };
-        Directory::create(parent, 0o755)?.make(&name.to_string_lossy(), mode)
+        Directory::create(parent, mode)?.make(&name.to_string_lossy(), mode)
     }
 
     /// Opens the subdirectory `name`, creating it with exactly `mode` where it is missing.

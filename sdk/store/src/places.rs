@@ -3,7 +3,10 @@
 //! Only names; nothing is created or opened here.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use nix::unistd::{User, geteuid};
 
 /// The paths that foretrace uses, all below one root directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +19,20 @@ pub struct Places {
 impl Places {
     /// The places below `root`, or below `$FORETRACE_ROOT` or `/` where none is given, for the user of this process.
     pub fn from_environment(root: Option<&Path>) -> Places {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let root = root.map(Path::to_path_buf).or_else(|| variable("FORETRACE_ROOT").map(PathBuf::from));
-        let home = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir);
-        Places::resolve(root.as_deref().unwrap_or(Path::new("/")), &variable, home)
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let root = root.map(Path::to_path_buf).or_else(|| set("FORETRACE_ROOT").map(PathBuf::from));
+        let user = geteuid();
+        // A root shell often keeps the variables of the user it was opened by. Root's files stay out of their home.
+        let variable = |name: &str| if user.is_root() { None } else { set(name) };
+        let home = || User::from_uid(user).ok().flatten().map(|user| user.dir);
+        let mut places = Places::resolve(root.as_deref().unwrap_or(Path::new("/")), &variable, home);
+        if places.user_runtime.is_none() {
+            // A job without a session must find the lock that the session's commands take.
+            let usual = places.root.join(format!("run/user/{user}"));
+            places.user_runtime =
+                std::fs::metadata(&usual).is_ok_and(|it| it.uid() == user.as_raw()).then_some(usual);
+        }
+        places
     }
 
     /// The places below `root` without a look at the environment: for a handler that the kernel started.

@@ -44,7 +44,7 @@ impl Store {
         let mut store = Store { shelves: Vec::new(), problems: Vec::new() };
         let me = Owner::current();
         for (kind, state) in [(StoreKind::System, places.state()), (StoreKind::User, places.user_state())] {
-            match Directory::open(&state.join("reports")) {
+            match Directory::open(&state).and_then(|state| state.passage("reports")) {
                 Ok(reports) => store.add(&reports, kind, me),
                 Err(error) if error.is_missing() => {}
                 Err(error) => store.problems.push(error),

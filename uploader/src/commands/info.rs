@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use foretrace_report::Report;
 use foretrace_report::bundle::REPORT;
 use foretrace_report::schema::{Frame, Privacy, Thread, Trust};
 use foretrace_report::text::escape;
+use foretrace_report::{Report, ReportId};
 use foretrace_store::{ReportDir, StoreError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -43,7 +43,8 @@ pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
     } else {
         let report = bundle.report().map_err(StoreError::from)?;
         let timeline = Timeline::read(&mut bundle, &report);
-        let page = Page { report: &report, paint: Paint::standard(), zone: TimeZone::system() };
+        let page =
+            Page { id: report_dir.id(), report: &report, paint: Paint::standard(), zone: TimeZone::system() };
         page.write(&report_dir, &timeline, &mut out)?;
     }
     out.flush()?;
@@ -51,6 +52,8 @@ pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
 }
 
 struct Page<'a> {
+    // The directory's: what the report says of itself is only its word.
+    id: ReportId,
     report: &'a Report,
     paint: Paint,
     zone: TimeZone,
@@ -95,16 +98,21 @@ impl Page<'_> {
             if report_dir.is_foreign() { format!("ID {}", report_dir.uid()) } else { String::new() },
         )?;
         fact("Kept in", escape(&report_dir.path().display().to_string()))?;
-        fact("Answer", self.answer(&State::of(report_dir)))
+        fact("Answer", self.answer(report_dir))
     }
 
-    fn answer(&self, state: &State) -> String {
-        let id = self.report.id.short();
+    fn answer(&self, report_dir: &ReportDir) -> String {
+        let (state, id) = (State::of(report_dir), self.id.short());
         let answer = match (&state.consent, state.consent_word()) {
             (Document::Damaged(why), _) => escape(why),
-            (_, "none") => format!(
-                "nobody has answered yet whether to send it: foretrace preview {id}, then foretrace consent {id}"
-            ),
+            (_, "none") if report_dir.is_foreign() => {
+                "none yet; only its user can answer whether to send it".to_owned()
+            }
+            (_, "none") => {
+                format!(
+                    "none yet; foretrace preview {id} shows what would be sent, foretrace consent {id} answers"
+                )
+            }
             (Document::Present(consent), word) => {
                 format!("{word} by {} on {}", escape(&consent.who), moment::local(&consent.when, &self.zone))
             }
@@ -148,7 +156,7 @@ impl Page<'_> {
         }
         let unsaid: usize = groups.iter().skip(GROUPS).map(Vec::len).sum();
         if unsaid > 0 {
-            writeln!(out, "\n{unsaid} more threads: foretrace info {} --json", self.report.id.short())?;
+            writeln!(out, "\n{unsaid} more threads: foretrace info {} --json", self.id.short())?;
         }
         Ok(())
     }
@@ -175,7 +183,9 @@ impl Page<'_> {
             (Some(file), None) => format!(" at {}", escape(file)),
             (None, _) => {
                 let module = frame.module.as_deref().and_then(|path| path.rsplit('/').next());
-                module.map(|module| format!(" in {}", escape(module))).unwrap_or_default()
+                let offset =
+                    frame.offset.as_deref().map(|offset| format!("+{}", escape(offset))).unwrap_or_default();
+                module.map(|module| format!(" in {}{offset}", escape(module))).unwrap_or_default()
             }
         };
         let inline = if frame.inline { " (inlined)" } else { "" };
@@ -218,7 +228,7 @@ impl Page<'_> {
             losses.recorded, losses.overwritten, losses.discarded
         )?;
         if skipped > 0 {
-            writeln!(out, "  all of them: foretrace trace {}", self.report.id.short())?;
+            writeln!(out, "  all of them: foretrace trace {}", self.id.short())?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `list`: one line for each report, newest first.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -113,8 +113,10 @@ fn row(report_dir: &ReportDir, report: Report) -> Row {
 fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
     let (paint, zone) = (Paint::standard(), TimeZone::system());
     // The signature takes what a terminal leaves of its line; elsewhere nothing is cut.
-    let width =
-        if io::stdout().is_terminal() { terminal_width().saturating_sub(88).max(16) } else { usize::MAX };
+    let width = match terminal_size::terminal_size_of(io::stdout()) {
+        Some((width, _)) => usize::from(width.0).saturating_sub(86).max(16),
+        None => usize::MAX,
+    };
     let header = ["ID", "TIME", "PROGRAM", "WHAT", "SIZE", "CONSENT", "DELIVERY", "SIGNATURE"];
     let line = |cells: [&str; 8]| {
         let [id, time, program, what, size, consent, delivery, signature] = cells;
@@ -135,8 +137,8 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
             &sentence::shortened(&program, 24),
             &row.what,
             &sentence::size(row.bytes),
-            row.consent,
-            row.delivery,
+            shown(row.consent),
+            shown(row.delivery),
             &sentence::shortened(&escape(&row.signature), width),
         ];
         writeln!(out, "{}", line(cells))?;
@@ -144,6 +146,7 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn terminal_width() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(120)
+/// A column full of "none" hides the rows where something is.
+fn shown(word: &str) -> &str {
+    if word == "none" { "-" } else { word }
 }

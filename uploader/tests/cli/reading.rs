@@ -172,14 +172,14 @@ fn info_tells_the_whole_story_in_plain_words() {
         "victim (victims 1.2-3), process 4242",
         "Where: thread 100 main",
         "victim::crash at src/main.rs:12",
-        "0x401100 in victim (a guess)",
+        "0x401100 in victim+0x1100 (a guess)",
         "2 threads in the same place: 101 worker, 102 worker",
         "the last 20 of 30 events",
         "app::net:step: { number = 29, text = \"step \\\"29\\\"\\u{1b}[2J\", token = (not recorded) }",
         "35 recorded, 5 of them overwritten by newer ones, 0 could not be recorded",
         "trace/ring-4242/metadata",
         "logs: there is no journal",
-        "foretrace consent aaaaaaaa",
+        "none yet; foretrace preview aaaaaaaa shows",
     ] {
         assert!(out.contains(expected), "{expected:?} is not in:\n{out}");
     }
@@ -269,4 +269,27 @@ fn a_hostile_trail_is_a_problem_and_not_an_end() {
     world.add(&id('a'), json!({}), &parts);
     assert!(!world.run(&["trace", "a"]).expect(0).err().is_empty());
     assert!(world.run(&["info", "a"]).expect(0).out().contains("What could not be had"));
+}
+
+#[test]
+fn a_user_sees_their_own_reports_and_nobody_elses() {
+    if !nix::unistd::geteuid().is_root() {
+        // There is nobody else whose reports could be seen.
+        return;
+    }
+    let world = World::new();
+    world.open_to_everybody();
+    world.add_for(&id('a'), 61_234);
+    world.add_for(&id('b'), 61_235);
+    world.add(&id('c'), json!({}), &[]);
+    let ids = |rows: Vec<Value>| -> Vec<Value> { rows.iter().map(|row| row["id"].clone()).collect() };
+    let own = world.run_as(61_234, &["list", "--json"]).expect(0);
+    assert_eq!((ids(own.json()), own.err()), (vec![json!(id('a'))], String::new()));
+    world.run_as(61_234, &["info", "b"]).expect(1);
+    assert!(world.run_as(61_234, &["info", "a"]).expect(0).out().contains("foretrace consent aaaaaaaa"));
+    world.run_as(61_234, &["forget", "a"]).expect(0);
+    // Root sees what is left of everybody's, and may answer for nobody.
+    assert_eq!(world.run(&["list", "--json"]).expect(0).json().len(), 2);
+    assert!(world.run(&["info", "b"]).expect(0).out().contains("only its user can answer"));
+    assert!(world.run(&["forget", "b"]).expect(1).err().contains("61235"));
 }

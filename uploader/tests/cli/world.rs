@@ -2,6 +2,8 @@
 //! format's description, so that the command is not judged by its own code.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -48,7 +50,7 @@ impl World {
                 {"tid": 100, "name": "main", "crashed": true, "frames": [
                     {"ip": "0x401000", "module": "/usr/bin/victim", "function": "victim::crash",
                      "file": "src/main.rs", "line": 12, "trust": "context"},
-                    {"ip": "0x401100", "module": "/usr/bin/victim", "function": null, "trust": "scan"}]},
+                    {"ip": "0x401100", "module": "/usr/bin/victim", "offset": "0x1100", "function": null, "trust": "scan"}]},
                 {"tid": 101, "name": "worker", "crashed": false, "frames": [
                     {"ip": "0x7f00", "module": "/lib/libc.so.6", "function": "poll", "trust": "cfi"}]},
                 {"tid": 102, "name": "worker", "crashed": false, "frames": [
@@ -59,12 +61,23 @@ impl World {
         for (key, value) in changes.as_object().unwrap() {
             report[key] = value.clone();
         }
+        self.publish(id, report, parts, Owner::current())
+    }
+
+    /// Puts a report of another user into the system's store.
+    pub fn add_for(&self, id: &str, uid: u32) {
+        let report = json!({"schema": 1, "id": id, "kind": "crash", "time": "2026-01-02T03:04:05Z",
+            "program": {"name": "theirs", "pid": 1}});
+        self.publish(id, report, &[], Owner { uid, gid: uid });
+    }
+
+    fn publish(&self, id: &str, report: Value, parts: &[(&str, &[u8])], owner: Owner) -> PathBuf {
         let id: ReportId = id.parse().unwrap();
         let incoming = Incoming::begin(&Places::system(self.root.path()), StoreKind::System).unwrap();
         let mut writer = BundleWriter::new(incoming.bundle().unwrap());
         parts.iter().for_each(|(name, content)| writer.add(name, content).unwrap());
         writer.finish(serde_json::from_value(report).unwrap()).unwrap();
-        incoming.publish(id, Owner::current()).unwrap().path
+        incoming.publish(id, owner).unwrap().path
     }
 
     /// A report with a trail of `events`, one a second.
@@ -83,6 +96,21 @@ impl World {
         command.arg("--root").arg(self.root.path()).args(arguments).stdin(Stdio::null());
         command.env_remove("FORETRACE_ROOT").env_remove("XDG_STATE_HOME").env("TZ", "UTC");
         command
+    }
+
+    /// Lets other users reach the world, and the command in it.
+    pub fn open_to_everybody(&self) {
+        fs::set_permissions(self.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_foretrace"), self.path("foretrace")).unwrap();
+    }
+
+    pub fn run_as(&self, uid: u32, arguments: &[&str]) -> Ended {
+        let home = self.path("home");
+        let mut command = Command::new(self.path("foretrace"));
+        command.arg("--root").arg(self.root.path()).args(arguments).env_clear().env("HOME", "/home");
+        fs::create_dir_all(&home).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
+        Ended(command.current_dir("/").uid(uid).gid(uid).stdin(Stdio::null()).output().unwrap())
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ended {
