@@ -6,6 +6,7 @@
 
 mod blobs;
 mod reports;
+mod rows;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,7 +14,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 pub use blobs::{Blob, Blobs, Draft};
-pub use reports::{Facet, Order, ProblemRow, Record, Reports, day_of};
+pub use reports::{Reports, day_of};
+pub use rows::{Facet, Order, ProblemRow, Record};
 
 /// Why something could not be stored or found.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::StoreError;
 use super::blobs::Blob;
+use super::rows::{Facet, Order, ProblemRow, Record, ReportRow};
 
 /// The schema's version, in `user_version`.
 const VERSION: i64 = 1;
@@ -55,109 +56,6 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
     PRAGMA user_version = 1;
 ";
-
-/// A report as it is stored: what lists show, and where its files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The report's id, 32 hex digits.
-    pub id: String,
-    /// When it came in: milliseconds since 1970 (UTC).
-    pub received: i64,
-    /// When it happened, as the report says it; empty where it says nothing.
-    pub happened: String,
-    /// What happened: `crash`, `error`, …
-    pub kind: String,
-    /// The program's name.
-    pub program: String,
-    /// The version of its package; empty where unknown.
-    pub version: String,
-    /// The operating system; empty where unknown.
-    pub system: String,
-    /// The signal's name; empty where there was none.
-    pub signal: String,
-    /// The signature that groups it.
-    pub signature: String,
-    /// The signature's key, as in the address of the problem's page.
-    pub problem: String,
-    /// `outgoing.zip` as it came in.
-    pub bundle: Option<Blob>,
-    /// The minidump that came beside the bundle.
-    pub minidump: Option<Blob>,
-    /// The submission's annotations, a JSON object of strings.
-    pub annotations: String,
-    /// What was wrong with the submission: a JSON array of sentences.
-    pub notes: String,
-}
-
-/// A group of reports with the same signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProblemRow {
-    /// The key in the address of its page.
-    pub key: String,
-    /// The signature.
-    pub signature: String,
-    /// How many reports.
-    pub count: u64,
-    /// When the first came in: milliseconds since 1970 (UTC).
-    pub first: i64,
-    /// When the last came in.
-    pub last: i64,
-    /// The id of the last.
-    pub newest: String,
-}
-
-/// A report in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportRow {
-    /// Its id.
-    pub id: String,
-    /// When it came in: milliseconds since 1970 (UTC).
-    pub received: i64,
-    /// What happened.
-    pub kind: String,
-    /// The program.
-    pub program: String,
-    /// Its version.
-    pub version: String,
-    /// The operating system.
-    pub system: String,
-    /// The signal.
-    pub signal: String,
-}
-
-/// What a problem's reports are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facet {
-    /// The program's name.
-    Program,
-    /// The program's version.
-    Version,
-    /// The operating system.
-    System,
-    /// The day on which they came in, as in `2026-01-31` (UTC).
-    Day,
-}
-
-impl Facet {
-    fn name(self) -> &'static str {
-        match self {
-            Facet::Program => "program",
-            Facet::Version => "version",
-            Facet::System => "system",
-            Facet::Day => "day",
-        }
-    }
-}
-
-/// The order of a list of problems.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// The last seen first.
-    #[default]
-    Last,
-    /// The most frequent first.
-    Count,
-}
 
 /// The database.
 pub struct Reports {
