@@ -26,8 +26,8 @@ int main(int count, char **arguments)
         letters += greet(arguments[i]);
     if (letters == 0)
         ft_event(FT_WARN, "nobody to greet", ft_bool("sad", true), ft_secret("password"));
-    ft_event(FT_INFO, "done", ft_i32("greeted", count - 1), ft_f64("letters each", count > 1 ? (double)letters / (count - 1) : 0.0),
-             ft_bytes("shape", &count, sizeof count));
+    ft_event(FT_INFO, "done", ft_i32("greeted", count - 1), ft_f64("letters each", (double)letters / count),
+             ft_bytes("raw count", &count, sizeof count));
     fflush(stdout);
     getchar(); /* Until its input ends: `foretrace snapshot` can look at the trail meanwhile. */
     return 0;

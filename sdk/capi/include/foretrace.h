@@ -92,8 +92,8 @@ void ft_annotate(const char *key, const char *value, enum ft_class privacy);
  * Names that begin with foretrace_ or FORETRACE_ are not for use: they are the inlined half of the recorder, bound to
  * one version of the library (FORETRACE_ABI, checked when a call site is registered).
  *
- * A field such as ft_u64("items", n) is no call: its name is pasted to the four prefixes below, so that one spelling
- * gives the declaration, the value, its length and the store. */
+ * A field such as ft_u64("items", n) is no call: its name is pasted to FORETRACE_APART_, so that one spelling gives
+ * the declaration, the value, its length and the store. */
 
 #define FORETRACE_ABI 1
 /* A thread takes the slow way when its clock has gone on by so many ticks, as a power of two. */
@@ -102,14 +102,16 @@ void ft_annotate(const char *key, const char *value, enum ft_class privacy);
 #define FORETRACE_JOIN(a, b) FORETRACE_JOIN_(a, b)
 #define FORETRACE_JOIN_(a, b) a##b
 
-/* NONE for a level and a name alone, SOME with up to 16 fields. */
+/* What comes behind the level: SOME fields or NONE; or how the event is wrong. */
 #define FORETRACE_FIELDS(...)                                                                                        \
-    FORETRACE_19TH(__VA_ARGS__, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME,  \
-                   SOME, SOME, NONE, WITHOUT_A_NAME, 0)
-#define FORETRACE_COUNT(...)                                                                                         \
-    FORETRACE_17TH(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
+    FORETRACE_35TH(__VA_ARGS__, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY, MANY,  \
+                   MANY, MANY, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME, SOME,   \
+                   SOME, SOME, NONE, NAMELESS, 0)
+#define FORETRACE_35TH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, A, B, C, D, E,  \
+                       F, G, H, I, ...)                                                                              \
+    I
+#define FORETRACE_COUNT(...) FORETRACE_17TH(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 #define FORETRACE_17TH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, ...) q
-#define FORETRACE_19TH(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, ...) s
 
 #define FORETRACE_EACH(do_, ...) FORETRACE_JOIN(FORETRACE_EACH_, FORETRACE_COUNT(__VA_ARGS__))(do_, __VA_ARGS__)
 #define FORETRACE_EACH_1(do_, field) do_(1, field)
@@ -129,113 +131,68 @@ void ft_annotate(const char *key, const char *value, enum ft_class privacy);
 #define FORETRACE_EACH_15(do_, field, ...) do_(15, field) FORETRACE_EACH_14(do_, __VA_ARGS__)
 #define FORETRACE_EACH_16(do_, field, ...) do_(16, field) FORETRACE_EACH_15(do_, __VA_ARGS__)
 
-/* A field taken apart: KIND, name, value, class, length. */
-#define FORETRACE_APART_ft_u8(...) U8, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_u16(...) U16, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_u32(...) U32, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_u64(...) U64, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_i8(...) I8, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_i16(...) I16, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_i32(...) I32, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_i64(...) I64, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_f32(...) F32, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_f64(...) F64, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_bool(...) BOOL, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_str(...) STR, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_text(...) TEXT, FORETRACE_MEMORY(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_bytes(...) BYTES, FORETRACE_MEMORY(__VA_ARGS__, FT_PUBLIC, 0)
-#define FORETRACE_APART_ft_secret(name) U8, name, 0, FT_SECRET, 0
+/* A field taken apart: how it is handled, its kind's number in the ring, the type of its value, name, value, class,
+ * length. */
+#define FORETRACE_APART_ft_u8(...) NUMBER, 0, uint8_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_u16(...) NUMBER, 1, uint16_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_u32(...) NUMBER, 2, uint32_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_u64(...) NUMBER, 3, uint64_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i8(...) NUMBER, 4, int8_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i16(...) NUMBER, 5, int16_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i32(...) NUMBER, 6, int32_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_i64(...) NUMBER, 7, int64_t, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_f32(...) NUMBER, 8, float, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_f64(...) NUMBER, 9, double, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_bool(...) NUMBER, 10, bool, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_str(...) STRING, 11, char, FORETRACE_VALUE(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_text(...) STRETCH, 11, char, FORETRACE_STRETCH(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_bytes(...) MEMORY, 12, void, FORETRACE_STRETCH(__VA_ARGS__, FT_PUBLIC, 0)
+#define FORETRACE_APART_ft_secret(name) NUMBER, 0, uint8_t, name, 0, FT_SECRET, 0
 #define FORETRACE_VALUE(name, value, privacy, ...) name, value, privacy, 0
-#define FORETRACE_MEMORY(name, value, length, privacy, ...) name, value, privacy, length
+#define FORETRACE_STRETCH(name, value, length, privacy, ...) name, value, privacy, length
 
+/* Each of these is done to each field; the second step expands what the first one pasted. */
 #define FORETRACE_DECLARE(n, field) FORETRACE_DECLARE_(FORETRACE_APART_##field)
 #define FORETRACE_DECLARE_(...) FORETRACE_DECLARE__(__VA_ARGS__)
-#define FORETRACE_DECLARE__(kind, name, value, privacy, length) {"" name, FORETRACE_KIND_##kind, (uint8_t)(privacy)},
+#define FORETRACE_DECLARE__(how, kind, type, name, value, privacy, length) {"" name, kind, (uint8_t)(privacy)},
 
 #define FORETRACE_TAKE(n, field) FORETRACE_TAKE_(n, FORETRACE_APART_##field)
 #define FORETRACE_TAKE_(...) FORETRACE_TAKE__(__VA_ARGS__)
-#define FORETRACE_TAKE__(n, kind, name, value, privacy, length) FORETRACE_TAKE_##kind(n, value, privacy, length)
+#define FORETRACE_TAKE__(n, how, kind, type, name, value, privacy, length)                                           \
+    FORETRACE_TAKE_##how(n, type, value, (privacy) == FT_SECRET, length)
 
 #define FORETRACE_SIZE(n, field) FORETRACE_SIZE_(n, FORETRACE_APART_##field)
 #define FORETRACE_SIZE_(...) FORETRACE_SIZE__(__VA_ARGS__)
-#define FORETRACE_SIZE__(n, kind, name, value, privacy, length) \
-    +((privacy) == FT_SECRET ? 1u : (uint64_t)(FORETRACE_SIZE_##kind(n)))
+#define FORETRACE_SIZE__(n, how, kind, type, name, value, privacy, length)                                           \
+    +((privacy) == FT_SECRET ? (uint64_t)1 : FORETRACE_SIZE_##how(n))
 
 #define FORETRACE_STORE(n, field) FORETRACE_STORE_(n, FORETRACE_APART_##field)
 #define FORETRACE_STORE_(...) FORETRACE_STORE__(__VA_ARGS__)
-#define FORETRACE_STORE__(n, kind, name, value, privacy, length)                       \
-    foretrace_at = (privacy) == FT_SECRET ? foretrace_put(foretrace_at, "", 1)         \
-                                          : FORETRACE_STORE_##kind(foretrace_at, n);
+#define FORETRACE_STORE__(n, how, kind, type, name, value, privacy, length)                                          \
+    foretrace_at = (privacy) == FT_SECRET ? foretrace_put(foretrace_at, "", 1) : FORETRACE_STORE_##how(n);
 
-/* Kinds by number (STR is TEXT), and how a value of each is taken, measured and stored. A secret is not taken. */
-#define FORETRACE_KIND_U8 0
-#define FORETRACE_KIND_U16 1
-#define FORETRACE_KIND_U32 2
-#define FORETRACE_KIND_U64 3
-#define FORETRACE_KIND_I8 4
-#define FORETRACE_KIND_I16 5
-#define FORETRACE_KIND_I32 6
-#define FORETRACE_KIND_I64 7
-#define FORETRACE_KIND_F32 8
-#define FORETRACE_KIND_F64 9
-#define FORETRACE_KIND_BOOL 10
-#define FORETRACE_KIND_TEXT 11
-#define FORETRACE_KIND_BYTES 12
-#define FORETRACE_KIND_STR FORETRACE_KIND_TEXT
-
-#define FORETRACE_TAKE_U8(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint8_t, n, value, privacy)
-#define FORETRACE_TAKE_U16(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint16_t, n, value, privacy)
-#define FORETRACE_TAKE_U32(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint32_t, n, value, privacy)
-#define FORETRACE_TAKE_U64(n, value, privacy, length) FORETRACE_TAKE_NUMBER(uint64_t, n, value, privacy)
-#define FORETRACE_TAKE_I8(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int8_t, n, value, privacy)
-#define FORETRACE_TAKE_I16(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int16_t, n, value, privacy)
-#define FORETRACE_TAKE_I32(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int32_t, n, value, privacy)
-#define FORETRACE_TAKE_I64(n, value, privacy, length) FORETRACE_TAKE_NUMBER(int64_t, n, value, privacy)
-#define FORETRACE_TAKE_F32(n, value, privacy, length) FORETRACE_TAKE_NUMBER(float, n, value, privacy)
-#define FORETRACE_TAKE_F64(n, value, privacy, length) FORETRACE_TAKE_NUMBER(double, n, value, privacy)
-#define FORETRACE_TAKE_BOOL(n, value, privacy, length) \
-    const uint8_t foretrace_value_##n = (privacy) != FT_SECRET && (value) ? 1 : 0;
-#define FORETRACE_TAKE_NUMBER(type, n, value, privacy) \
-    const type foretrace_value_##n = (privacy) == FT_SECRET ? (type)0 : (value);
-#define FORETRACE_TAKE_STR(n, value, privacy, length)                                                    \
-    const char *const foretrace_value_##n = foretrace_string((privacy) == FT_SECRET ? "" : (value));     \
+/* A secret is not taken: its expression is compiled and never evaluated. */
+#define FORETRACE_TAKE_NUMBER(n, type, value, secret, length)                                                        \
+    const type foretrace_value_##n = (secret) ? (type)0 : (value);
+#define FORETRACE_TAKE_STRING(n, type, value, secret, length)                                                        \
+    const char *const foretrace_value_##n = foretrace_string((secret) ? "" : (value));                               \
     const uint16_t foretrace_length_##n = foretrace_length(strlen(foretrace_value_##n), foretrace_value_##n);
-#define FORETRACE_TAKE_TEXT(n, value, privacy, length)                                                   \
-    const char *const foretrace_value_##n = (privacy) == FT_SECRET ? "" : (value);                       \
-    const uint16_t foretrace_length_##n =                                                                \
-        foretrace_length((privacy) == FT_SECRET ? 0 : (length), foretrace_value_##n);
-#define FORETRACE_TAKE_BYTES(n, value, privacy, length)                                                  \
-    const void *const foretrace_value_##n = (privacy) == FT_SECRET ? NULL : (const void *)(value);       \
-    const uint16_t foretrace_length_##n = foretrace_length((privacy) == FT_SECRET ? 0 : (length), NULL);
+#define FORETRACE_TAKE_STRETCH(n, type, value, secret, length)                                                       \
+    const char *const foretrace_value_##n = (secret) ? "" : (value);                                                 \
+    const uint16_t foretrace_length_##n = foretrace_length((secret) ? 0 : (length), foretrace_value_##n);
+#define FORETRACE_TAKE_MEMORY(n, type, value, secret, length)                                                        \
+    const void *const foretrace_value_##n = (secret) ? NULL : (const void *)(value);                                 \
+    const uint16_t foretrace_length_##n = foretrace_length((secret) ? 0 : (length), NULL);
 
-#define FORETRACE_SIZE_U8(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_U16(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_U32(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_U64(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_I8(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_I16(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_I32(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_I64(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_F32(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_F64(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_BOOL(n) sizeof foretrace_value_##n
-#define FORETRACE_SIZE_STR(n) 2 + foretrace_length_##n
-#define FORETRACE_SIZE_TEXT(n) 2 + foretrace_length_##n
-#define FORETRACE_SIZE_BYTES(n) 2 + foretrace_length_##n
-#define FORETRACE_STORE_U8(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_U16(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_U32(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_U64(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_I8(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_I16(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_I32(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_I64(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_F32(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_F64(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_BOOL(at, n) foretrace_put(at, &foretrace_value_##n, sizeof foretrace_value_##n)
-#define FORETRACE_STORE_STR(at, n) foretrace_put_sequence(at, foretrace_value_##n, foretrace_length_##n)
-#define FORETRACE_STORE_TEXT(at, n) foretrace_put_sequence(at, foretrace_value_##n, foretrace_length_##n)
-#define FORETRACE_STORE_BYTES(at, n) foretrace_put_sequence(at, foretrace_value_##n, foretrace_length_##n)
+#define FORETRACE_SIZE_NUMBER(n) sizeof foretrace_value_##n
+#define FORETRACE_SIZE_STRING(n) ((uint64_t)2 + foretrace_length_##n)
+#define FORETRACE_SIZE_STRETCH(n) FORETRACE_SIZE_STRING(n)
+#define FORETRACE_SIZE_MEMORY(n) FORETRACE_SIZE_STRING(n)
+
+#define FORETRACE_STORE_NUMBER(n) foretrace_put(foretrace_at, &foretrace_value_##n, sizeof foretrace_value_##n)
+#define FORETRACE_STORE_STRING(n) foretrace_put_sequence(foretrace_at, foretrace_value_##n, foretrace_length_##n)
+#define FORETRACE_STORE_STRETCH(n) FORETRACE_STORE_STRING(n)
+#define FORETRACE_STORE_MEMORY(n) FORETRACE_STORE_STRING(n)
 
 /* What a call site is, for as long as the program runs. */
 struct foretrace_field {
@@ -299,6 +256,7 @@ uint16_t foretrace_cut(const char *text);
 #define FORETRACE_THREAD_LOCAL _Thread_local
 #endif
 
+FORETRACE_ASSERT(sizeof(bool) == 1, "foretrace records a bool as one byte");
 FORETRACE_ASSERT(sizeof(void *) == 8, "foretrace records in 64-bit programs");
 FORETRACE_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "foretrace records in little-endian programs");
 FORETRACE_ASSERT(offsetof(struct foretrace_site, fields) == 48, "the library knows sites of this layout");
@@ -414,6 +372,9 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
             }                                                                                                        \
         }                                                                                                            \
     } while (0)
+
+#define FORETRACE_EVENT_MANY(...) FORETRACE_ASSERT(0, "ft_event takes at most 16 fields")
+#define FORETRACE_EVENT_NAMELESS(...) FORETRACE_ASSERT(0, "ft_event takes a level, a name, and fields")
 
 #define FORETRACE_SITE(level, name, fields, count)                                                                   \
     {                                                                                                                \

@@ -255,6 +255,31 @@ fn the_header_is_clean_in_every_dialect() {
     }
 }
 
+#[test]
+fn a_wrong_event_is_a_clear_error() {
+    let many = (0..20).map(|n| format!(", ft_u8(\"f{n}\", {n})")).collect::<String>();
+    for (event, sentence) in [
+        (format!("ft_event(FT_INFO, \"many\"{many})"), "at most 16 fields"),
+        ("ft_event(FT_INFO)".into(), "a level, a name"),
+        ("ft_event(FT_INFO, \"x\", ft_u128(\"y\", 1))".into(), "ft_u128"),
+        ("ft_event(FT_INFO, \"x\", ft_str(\"y\", 1))".into(), "mismatch|makes pointer from integer"),
+        ("ft_event(FT_INFO, variable)".into(), "variable"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("wrong.c");
+        fs::write(&source, format!("#include <foretrace.h>\nvoid f(void);\nvoid f(void) {{ {event}; }}\n"))
+            .unwrap();
+        let output = Command::new("gcc")
+            .args(["-std=c11", "-Werror", "-fsyntax-only", &format!("-I{HERE}/include")])
+            .arg(&source)
+            .output()
+            .expect("this test needs gcc");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{event} compiles");
+        assert!(sentence.split('|').any(|part| said.contains(part)), "{event}: {said}");
+    }
+}
+
 fn compile_as(compiler: &str, language: &str, standard: &str, source: &Path) {
     let forced = format!("-x{language}");
     let output = Command::new(compiler)
