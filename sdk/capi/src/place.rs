@@ -42,7 +42,7 @@ pub unsafe extern "C" fn foretrace_place(writing: *mut Writing, id: u16, here: *
         return ptr::null_mut();
     };
     let at = place.at();
-    let header = (place.time() << 16 | u64::from(id)).to_le_bytes();
+    let header = ((place.time() << 16) | u64::from(id)).to_le_bytes();
     // SAFETY: the place has room for `size` bytes, which are never fewer than a header's.
     unsafe { at.cast::<[u8; 8]>().write_unaligned(header) };
     (writing.at, writing.thread) = (at, ptr::null_mut());
@@ -73,8 +73,9 @@ pub unsafe extern "C" fn foretrace_cut(text: *const c_char) -> u16 {
     foreign::count_cut();
     let mut end = MAX_BYTES;
     if !text.is_null() {
-        // SAFETY: the caller's promise; `end` is inside.
-        while end > MAX_BYTES - 3 && unsafe { text.add(end).cast::<u8>().read() } & 0xc0 == 0x80 {
+        // SAFETY: the caller's promise: the text goes on behind the cut.
+        let bytes = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), MAX_BYTES + 1) };
+        while end > MAX_BYTES - 3 && bytes[end] & 0xc0 == 0x80 {
             end -= 1;
         }
     }

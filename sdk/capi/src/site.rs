@@ -81,8 +81,9 @@ unsafe fn declare(site: &Site) -> Option<u16> {
     let mut fields = [none; MAX_FIELDS];
     let count = if site.fields.is_null() { 0 } else { MAX_FIELDS.min(site.count.into()) };
     for (at, to) in fields[..count].iter_mut().enumerate() {
+        let from = site.fields.wrapping_add(at);
         // SAFETY: the caller's promise: one of `count` fields.
-        let from = unsafe { &*site.fields.add(at) };
+        let from = unsafe { &*from };
         // SAFETY: the caller's promise.
         let name = unsafe { text::of(from.name) };
         let privacy = match from.privacy {

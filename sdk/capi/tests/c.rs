@@ -1,4 +1,5 @@
 //! C and C++ programs, built with the compilers that are here, and what their rings say.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

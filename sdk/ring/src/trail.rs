@@ -116,8 +116,17 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Decodes exported metadata and stream files (name, content).
+    /// What the events of [`Trail::decode`] may take, in bytes: enough for a ring of 64 MiB.
+    pub const USUAL_MEMORY: usize = 512 << 20;
+
+    /// Decodes exported metadata and stream files (name, content), within [`Trail::USUAL_MEMORY`].
     pub fn decode(metadata: &str, streams: &[(&str, &[u8])]) -> Trail {
+        Trail::decode_within(Trail::USUAL_MEMORY, metadata, streams)
+    }
+
+    /// Decodes until the events take about `memory` bytes; that the rest is missing is a problem. A hostile trail can
+    /// hold events that take thirty times their size.
+    pub fn decode_within(memory: usize, metadata: &str, streams: &[(&str, &[u8])]) -> Trail {
         let mut problems = Problems::default();
         let schema = match Schema::parse(metadata, &mut problems) {
             Ok(schema) => schema,
@@ -126,7 +135,7 @@ impl Trail {
                 return Trail { problems: problems.into_sentences(), ..Trail::default() };
             }
         };
-        let mut decoder = Decoder { schema: &schema, events: Vec::new(), memory: 0, problems };
+        let mut decoder = Decoder { schema: &schema, events: Vec::new(), memory, problems };
         for (name, bytes) in streams {
             decoder.stream(name, bytes);
         }
@@ -150,13 +159,10 @@ impl Level {
     }
 }
 
-/// Memory that decoded events may take. A small packet can declare large events: 64 fields of one byte become 64
-/// values.
-const MAX_MEMORY: usize = 1 << 30;
-
 struct Decoder<'a> {
     schema: &'a Schema,
     events: Vec<Event>,
+    /// What is left of it.
     memory: usize,
     problems: Problems,
 }
@@ -189,10 +195,8 @@ impl Decoder<'_> {
 
     fn keep(&mut self, raw: &packet::RawEvent<'_>) -> Result<(), Fault> {
         let fields = raw.kind_in(self.schema).fields.len();
-        self.memory += size_of::<Event>() + fields * size_of::<Value>() + raw.bytes.len();
-        if self.memory > MAX_MEMORY {
-            return Err(Fault::TooMuch);
-        }
+        let needed = size_of::<Event>() + fields * size_of::<Value>() + raw.bytes.len();
+        self.memory = self.memory.checked_sub(needed).ok_or(Fault::TooMuch)?;
         let mut values = Vec::with_capacity(fields);
         values.extend(raw.fields().map(|(shape, field)| shape.value(field)));
         let time = self.schema.nanoseconds(raw.time);

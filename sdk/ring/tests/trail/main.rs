@@ -1,4 +1,5 @@
 //! Decoding and rewriting trails: tables, properties over synthesised trails, damage, and babeltrace2 as the judge.
+#![allow(clippy::unwrap_used)]
 
 mod babeltrace;
 mod synthesis;
@@ -307,6 +308,20 @@ fn an_endless_list_of_problems_is_cut_short() {
     let problems = decode_one(&metadata, b"").problems;
     assert_eq!(problems.len(), 101);
     assert_eq!(problems[100], "and 900 more problems like these");
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_events_declare() {
+    let metadata = format!("{PREAMBLE}{}", declaration(1, "bomb", &vec![Wire::Secret; 64], &[]));
+    let mut packet = Packet::new(0, 7);
+    for n in 0..1000 {
+        packet.event(1, n, &vec![Wire::Secret; 64]);
+    }
+    let stream = packet.finish(0);
+    let trail = Trail::decode_within(100_000, &metadata, &[("a", &stream), ("b", &stream)]);
+    assert!((10..100).contains(&trail.events.len()), "{}", trail.events.len());
+    assert!(trail.problems[0].starts_with("a, packet 1: the trail holds more than is decoded at once"));
+    assert_eq!(decode_one(&metadata, &stream).events.len(), 1000);
 }
 
 #[test]

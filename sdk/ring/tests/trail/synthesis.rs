@@ -112,7 +112,7 @@ impl Packet {
     }
 
     pub fn event(&mut self, id: u16, time: u64, fields: &[Wire]) {
-        while self.bytes.len() % 8 != 0 {
+        while !self.bytes.len().is_multiple_of(8) {
             self.bytes.push(0);
         }
         self.bytes.extend(id.to_le_bytes());
