@@ -57,7 +57,7 @@ struct Running {
 
 impl Running {
     /// Builds a program, runs it, and waits until it has said its line.
-    fn start(source: &str, link: &[&str], arguments: &[&str]) -> Running {
+    fn start(source: &str, link: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         let directory = tempfile::tempdir().unwrap();
         let (at, libraries) = (directory.path().to_str().unwrap(), libraries().to_str().unwrap());
         symlink(format!("{libraries}/libforetrace.so"), format!("{at}/libforetrace.so.0")).unwrap();
@@ -71,6 +71,8 @@ impl Running {
         let mut child = Command::new(&program)
             .args(arguments)
             .env_remove("FORETRACE")
+            .env("FORETRACE_CAPTURE", "/nonexistent/foretrace-capture")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -97,15 +99,16 @@ impl Drop for Running {
     }
 }
 
-fn trail_of(process: u32) -> (Snapshot, Trail) {
-    let ring = fs::read_dir(format!("/proc/{process}/fd"))
+fn ring_of(process: u32) -> Option<PathBuf> {
+    let is_ring = |to: PathBuf| to.to_string_lossy().starts_with("/memfd:foretrace.v1");
+    fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| {
-            fs::read_link(path).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:foretrace.v1"))
-        })
-        .expect("the program has a ring");
-    let memory = fs::read(ring).unwrap();
+        .find(|path| fs::read_link(path).is_ok_and(is_ring))
+}
+
+fn trail_of(process: u32) -> (Snapshot, Trail) {
+    let memory = fs::read(ring_of(process).expect("the program has a ring")).unwrap();
     let snapshot = reader::read(memory.as_slice()).unwrap();
     assert_eq!(snapshot.owner.pid, process);
     let streams: Vec<_> =
@@ -123,7 +126,7 @@ fn named<'a>(trail: &'a Trail, name: &str) -> Vec<&'a Event> {
 #[test]
 fn the_example_records_what_it_says() {
     for link in [["-lforetrace"].as_slice(), &["libforetrace.a", "-ldl", "-lm"]] {
-        let hello = Running::start("examples/hello.c", link, &["world", "moon"]);
+        let hello = Running::start("examples/hello.c", link, &["world", "moon"], &[]);
         assert_eq!(hello.said, "hello, world\n");
         let (snapshot, trail) = wait_for(&hello, "done");
         assert_eq!((snapshot.recorded, snapshot.overwritten, snapshot.discarded), (4, 0, 0));
@@ -158,11 +161,26 @@ fn wait_for(program: &Running, name: &str) -> (Snapshot, Trail) {
 }
 
 #[test]
+fn a_program_that_is_switched_off_has_no_ring_and_evaluates_nothing() {
+    let program = Running::start("tests/c/kinds.c", &["-lforetrace"], &[], &[("FORETRACE", "off")]);
+    assert_eq!(program.said, "0 -1\n");
+    assert_eq!(ring_of(program.child.id()), None);
+    program.end();
+}
+
+#[test]
 fn every_kind_of_field_arrives() {
-    let program = Running::start("tests/c/kinds.c", &["-lforetrace"], &[]);
-    assert_eq!(program.said, "1\n", "values are evaluated once, secrets never");
+    let program = Running::start("tests/c/kinds.c", &["-lforetrace"], &[], &[]);
+    assert_eq!(
+        program.said, "1 -1\n",
+        "values are evaluated once, secrets never; there is nothing to report with"
+    );
     let (snapshot, trail) = program.trail();
-    assert_eq!(snapshot.problems, ["2 fields were too long and were cut"]);
+    assert!(
+        snapshot.problems.contains(&"2 fields were too long and were cut".into()),
+        "{:?}",
+        snapshot.problems
+    );
     let all = named(&trail, "all")[0];
     use Value::{Bool, Bytes, Float, Signed, Text, Unsigned, Withheld};
     let expected = [
@@ -207,12 +225,16 @@ fn every_kind_of_field_arrives() {
 
     let levels: Vec<_> = named(&trail, "level").iter().map(|event| trail.kind_of(event).level).collect();
     assert_eq!(levels, [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace]);
+
+    let report = named(&trail, "report")[0];
+    assert_eq!(report.values[1], Text("no disk".into()));
+    assert!(matches!(&report.values[2], Text(place) if place.contains("tests/c/kinds.c:")), "{report:?}");
     program.end();
 }
 
 #[test]
 fn threads_handlers_and_children_lose_nothing() {
-    let program = Running::start("tests/c/ledger.c", &["-lforetrace"], &[]);
+    let program = Running::start("tests/c/ledger.c", &["-lforetrace"], &[], &[]);
     let said: Vec<u32> = program.said.split_whitespace().map(|word| word.parse().unwrap()).collect();
     let (snapshot, trail) = program.trail();
     assert_eq!(snapshot.problems, [""; 0]);

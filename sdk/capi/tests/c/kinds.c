@@ -37,7 +37,7 @@ int main(void)
     ft_event(FT_DEBUG, "level");
     ft_event(FT_TRACE, "level");
 
-    printf("%d\n", evaluated);
+    printf("%d %d\n", evaluated, ft_report_error("no disk"));
     fflush(stdout);
     getchar();
     return 0;
