@@ -192,17 +192,40 @@ fn load(
     memory: &dyn Memory,
     open: &mut dyn FnMut(&Mapping) -> Option<File>,
 ) -> Option<(Module, Option<String>)> {
-    let in_memory =
-        Headers::parse(|offset, length| memory.read_vec(first.start.wrapping_add(offset), length));
-    let mut in_file = || -> Option<Image> { open(first).and_then(Image::from_file) };
     let (path, deleted) = match first.path.strip_suffix(" (deleted)") {
         Some(path) => (path.to_owned(), true),
         None => (first.path.clone(), false),
     };
-    let module = |placed: Placed, build_id, image| Module {
+    let kernels_own = path == "[vdso]";
+    let file = if kernels_own { None } else { open(first).and_then(Image::from_file) };
+    let in_memory =
+        Headers::parse(|offset, length| memory.read_vec(first.start.wrapping_add(offset), length));
+    // The kernel dumps one page of a file's start. Optimisers like BOLT move the program headers far behind it.
+    let headers = in_memory.or_else(|| file.as_ref().map(|image| image.headers.clone()))?;
+    // A file that is only read through a mapping is no image: its code is not where it should be.
+    let placed = place(&headers, first, following)?;
+    let build_id = headers.build_id_in(memory, placed.bias);
+    let start = memory.read_vec(first.start, PAGE as usize);
+    let (image, what) = match file {
+        None if kernels_own => (None, None),
+        None => (None, Some("its file could not be opened, so its functions have no names")),
+        Some(image) => match &build_id {
+            Some(id) if image.build_ids().contains(id) => (Some(image), None),
+            // Linked without a build-id, or it was not dumped: the file's start is what can be compared.
+            None if !start.is_empty() && image.starts_with(&start) => (Some(image), None),
+            None if start.is_empty() => {
+                (Some(image), Some("nothing of it is readable in memory, so its file is taken unverified"))
+            }
+            _ => (None, Some("the file is not the one that was mapped, so its functions have no names")),
+        },
+    };
+    let build_id = build_id.or_else(|| image.as_ref()?.build_ids().into_iter().next());
+    let what = what.map(|what| format!("{path}: {what}"));
+    let image = image.or_else(|| Image::from_memory(&headers, memory, placed.bias));
+    let module = Module {
         base: first.start,
         end: placed.end,
-        path: path.clone(),
+        path,
         build_id,
         deleted,
         bias: placed.bias,
@@ -211,37 +234,9 @@ fn load(
         frames: OnceCell::new(),
         dwarf: OnceCell::new(),
     };
-    // A file that is only read through a mapping is no image: its segments are not where they should be.
-    let Some(headers) = in_memory else {
-        // The kernel withheld even the first page, or the process overwrote it: only the file is left.
-        let image = in_file()?;
-        let placed = place(&image.headers, first, following)?;
-        let build_id = image.build_ids().into_iter().next();
-        let what = format!("{path}: its start is not readable in memory, so its file is taken unverified");
-        return Some((module(placed, build_id, Some(image)), Some(what)));
-    };
-    let placed = place(&headers, first, following)?;
-    let build_id = headers.build_id_in(memory, placed.bias);
-    let from_memory = || Image::from_memory(&headers, memory, placed.bias);
-    if first.path == "[vdso]" {
-        return Some((module(placed, build_id, from_memory()), None));
-    }
-    let (image, what) = match (in_file(), &build_id) {
-        (None, _) => {
-            (None, Some(format!("{path}: its file could not be opened, so its functions have no names")))
-        }
-        (Some(image), Some(id)) if image.build_ids().contains(id) => (Some(image), None),
-        // Linked without a build-id: the program headers are what can be compared.
-        (Some(image), None) if image.headers == headers => (Some(image), None),
-        (Some(_), _) => (
-            None,
-            Some(format!("{path}: the file is not the one that was mapped, so its functions have no names")),
-        ),
-    };
-    Some((module(placed, build_id, image.or_else(from_memory)), what))
+    Some((module, what))
 }
 
-#[derive(Clone, Copy)]
 struct Placed {
     bias: u64,
     end: u64,

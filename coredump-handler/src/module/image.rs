@@ -65,7 +65,11 @@ impl Headers {
         if size != PROGRAM_HEADER_BYTES {
             return None;
         }
-        let table = read(offset, usize::from(count) * PROGRAM_HEADER_BYTES);
+        let length = usize::from(count) * PROGRAM_HEADER_BYTES;
+        let table = read(offset, length);
+        if count == 0 || table.len() < length {
+            return None;
+        }
         let mut headers = Headers::default();
         for row in table.chunks_exact(PROGRAM_HEADER_BYTES) {
             let word = |at| u64_at(row, at).unwrap_or(0);
@@ -147,6 +151,11 @@ impl Image {
         let headers = Headers::parse(|offset, length| source.read(offset, length))?;
         let sections = section_table(&source).unwrap_or_default();
         Some(Image { source, headers, sections })
+    }
+
+    /// Whether the file starts with `bytes`.
+    pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
+        self.source.read(0, bytes.len()) == bytes
     }
 
     /// Every build-id that the image's notes hold. (A separate debug file's program headers may point nowhere; its

@@ -15,6 +15,8 @@ const CONTEXT_ORDER: [usize; 17] = [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1,
 /// How many words a scan looks at: more where the program crashed, as its frame may be large and unfinished.
 const SCAN_FIRST: u64 = 512;
 const SCAN_WORDS: u64 = 128;
+/// How long a function may be whose caller is known by the call alone.
+const FUNCTION_LIMIT: u64 = 4096;
 /// A frame larger than this is no frame.
 const FRAME_LIMIT: u64 = 1 << 20;
 
@@ -38,10 +40,10 @@ pub(super) fn interrupted(sp: u64, stack: &Stack<'_>) -> Caller {
 /// The caller of a frame that no table describes.
 pub(super) fn caller(modules: &Modules, values: &Values, exact: bool, stack: &Stack<'_>) -> Caller {
     let (Some(ip), Some(sp)) = (values[RIP], values[RSP]) else { return Caller::Unknown };
-    // A call through a null or wild pointer: only the return address has been pushed.
+    // A call through a null or wild pointer, or a function that has pushed nothing yet: the return address is on top.
     if exact
-        && !modules.is_executable(ip)
         && let Some(back) = stack.word(sp).filter(|back| modules.is_executable(back.wrapping_sub(1)))
+        && (!modules.is_executable(ip) || calls(modules, back, ip))
     {
         return Caller::Found {
             values: stepped(values, back, sp.wrapping_add(8), values[RBP]),
@@ -117,6 +119,17 @@ fn follows_call(modules: &Modules, back: u64) -> bool {
             && indirect_length(modrm, before.get(at + 2)) == LONGEST - at
     });
     near || indirect
+}
+
+// Whether the instruction before `back` calls the function that `ip` is in.
+fn calls(modules: &Modules, back: u64, ip: u64) -> bool {
+    match code(modules, back.wrapping_sub(5), 5).as_slice() {
+        [0xe8, distance @ ..] if distance.len() == 4 => {
+            let distance = i32::from_le_bytes([distance[0], distance[1], distance[2], distance[3]]);
+            ip.wrapping_sub(back.wrapping_add_signed(distance.into())) < FUNCTION_LIMIT
+        }
+        _ => false,
+    }
 }
 
 // The length of `FF modrm …`.

@@ -163,7 +163,7 @@ pub(super) const IRRELEVANT: &[&str] = &[
     "alloc::alloc::*",
     "compiler_builtins::*",
     "<T as core::ops::index::Index<T>>::index",
-    "<T as core::ops::function::*",
+    "<* as core::ops::function::*",
     "std::hash::*",
     "core::iter::*",
     "core::array::*",

@@ -14,6 +14,7 @@ fn is_rust(function: &str, file: Option<&str>) -> bool {
             function.contains("{{closure}}")
                 || function.contains("{closure#")
                 || function.contains("{impl#")
+                || function.contains("::<")
                 || (function.starts_with('<') && function.contains(" as "))
         }
     }
@@ -24,7 +25,9 @@ fn rust(function: &str) -> String {
     let function = without_return_type(&function);
     let function = collapse(&function, '<', '>', "<T>", &[" as "]);
     let function = collapse(&function, '(', ')', "", &[]);
-    without_hash(&spaced(&function)).into()
+    // The newer mangling names a function's own type parameters, the older does not. Not in Socorro's rules.
+    let function = spaced(&function).replace("::<T>", "");
+    without_hash(without_clone(&function)).into()
 }
 
 fn cpp(function: &str) -> String {
@@ -99,7 +102,7 @@ fn without_hash(function: &str) -> &str {
     }
 }
 
-// GCC's and LLVM's clones of C functions: `f.cold`, `f.part.0`, `f.constprop.0.isra.0`. Not in Socorro's rules.
+// GCC's and LLVM's clones of functions: `f.cold`, `f.part.0`, `f.constprop.0.isra.0`. Not in Socorro's rules.
 fn without_clone(function: &str) -> &str {
     const CLONES: [&str; 7] =
         [".cold", ".part.", ".isra.", ".constprop.", ".lto_priv.", ".llvm.", ".localalias"];

@@ -117,6 +117,8 @@ fn what_differs_between_builds_of_one_program_is_gone() {
     for (one, other) in [
         ("app::run::{closure#3}", "app::run::{{closure}}"),
         ("app::{impl#12}::f::{closure#0}::{closure#1}", "app::{{impl}}::f::{{closure}}::{{closure}}"),
+        ("std::io::read_to_end::<std::fs::File>", "std::io::read_to_end"),
+        ("<app::Row as core::ops::Drop>::drop.cold", "<app::Row as core::ops::Drop>::drop"),
         ("parse.part.0", "parse"),
         ("parse.constprop.0.isra.0", "parse"),
         ("ns::f(int) [clone .cold]", "ns::f(int)"),
