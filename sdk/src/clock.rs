@@ -129,7 +129,8 @@ pub(crate) fn refresh(ring: Ring, ticks: u64) {
         return;
     }
     let now = Pair::now();
-    if now.has_jumped_since(newest, ring, published) {
+    // Before the frequency is known well nothing can be said of jumps.
+    if settled && now.has_jumped_since(newest, ring, published) {
         ring.count(AT_CLOCK_JUMPS);
         newest.reanchor(now);
     }
@@ -191,7 +192,7 @@ impl Pair {
         let frequency = ring.word(at).load(Ordering::Relaxed);
         let ticks = self.ticks.wrapping_sub(newest.ticks);
         let passed = self.monotonic.wrapping_sub(newest.monotonic);
-        if frequency == 0 || published == 0 {
+        if frequency == 0 {
             return false;
         }
         let expected = u128::from(ticks) * 1_000_000_000 / u128::from(frequency);
