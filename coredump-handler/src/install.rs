@@ -154,7 +154,6 @@ impl<'a> Installation<'a> {
             _ => now.clone(),
         };
         self.save(&Saved { before, written: written.clone() })?;
-        // The pattern last: from then on the kernel starts this program.
         for name in Name::ALL {
             if let Err(error) = self.write(name, name.of(&written)) {
                 for name in Name::ALL {
@@ -176,7 +175,6 @@ impl<'a> Installation<'a> {
         let mut removed = Removed { restored: Vec::new(), left: Vec::new() };
         let now = self.values()?;
         let Some(saved) = self.saved()? else { return Ok(removed) };
-        // The pattern first: no crash may meet a handler that is half gone.
         for name in Name::ALL.into_iter().rev() {
             let before = match name.of(&saved.before) {
                 "" => name.default(),
@@ -287,7 +285,8 @@ enum Name {
 }
 
 impl Name {
-    const ALL: [Name; 3] = [Name::CorePipeLimit, Name::SuidDumpable, Name::CorePattern];
+    // In the order of installing: the kernel warns of a suid_dumpable of 2 without a pipe in the pattern.
+    const ALL: [Name; 3] = [Name::CorePipeLimit, Name::CorePattern, Name::SuidDumpable];
 
     fn path(self) -> &'static str {
         match self {

@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_file_name_cannot_add_a_descriptor() {
         assert_eq!(
-            descriptors(b"3\t/a\n4 /etc/shadow\0005\tpipe:[1]\0"),
+            descriptors(b"3\t/a\n4 /etc/shadow\x005\tpipe:[1]\0"),
             b"3 /a\\u{a}4 /etc/shadow\n5 pipe:[1]\n"
         );
     }

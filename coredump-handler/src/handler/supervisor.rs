@@ -59,7 +59,7 @@ pub fn handle(crash: &Crash) -> anyhow::Result<Handled> {
     let mut supervisor = Supervisor {
         crash,
         places,
-        time: Deadlines::from(begun, settings.capture.timeout),
+        patience: Patience::from(begun, settings.capture.timeout),
         id: foretrace_store::random_id()?,
         owner: owner(crash.uid, crash.gid, crash.dumpable, credentials),
         head: Collector::new(child::standard_input()?).context("standard input is not the kernel's pipe")?,
@@ -81,7 +81,7 @@ pub fn handle(crash: &Crash) -> anyhow::Result<Handled> {
 struct Supervisor<'a> {
     crash: &'a Crash,
     places: Places,
-    time: Deadlines,
+    patience: Patience,
     id: ReportId,
     owner: Owner,
     head: Collector,
@@ -95,24 +95,35 @@ struct Supervisor<'a> {
 
 // When what is given up on. The whole ends in time however often something hangs.
 #[derive(Clone, Copy, Debug)]
-struct Deadlines {
-    begun: Instant,
-    // The first worker must have let the process go.
-    collected: Instant,
-    // The first worker must be done.
-    first: Instant,
-    // The second one too.
-    second: Instant,
+struct Patience {
+    // When everything but the least report must be done.
+    end: Instant,
 }
 
-impl Deadlines {
+// The times of one attempt.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    // A core that has not come by then is not waited for.
+    head: Instant,
+    // The worker must have let the process go.
+    collected: Instant,
+    // It must be done.
+    finished: Instant,
+}
+
+impl Patience {
     const LONGEST: Duration = Duration::from_millis(9000);
     const SHORTEST: Duration = Duration::from_millis(1000);
 
-    fn from(begun: Instant, timeout: Duration) -> Deadlines {
-        let whole = timeout.clamp(Self::SHORTEST, Self::LONGEST);
-        let part = |percent: u32| begun + whole * percent / 100;
-        Deadlines { begun, collected: part(45), first: part(70), second: part(93) }
+    fn from(begun: Instant, timeout: Duration) -> Patience {
+        // The rest is for the report that takes nobody's help.
+        Patience { end: begun + timeout.clamp(Self::SHORTEST, Self::LONGEST) * 94 / 100 }
+    }
+
+    // `share` of the time that is left, in percent.
+    fn attempt(self, now: Instant, share: u32) -> Deadlines {
+        let all = self.end.saturating_duration_since(now) * share / 100;
+        Deadlines { head: now + all * 45 / 100, collected: now + all * 60 / 100, finished: now + all }
     }
 }
 
@@ -143,10 +154,9 @@ impl Drop for Attempt {
 impl Supervisor<'_> {
     fn report(&mut self) -> anyhow::Result<Handled> {
         let mut effort = Effort::FULL;
-        for (collected, finished) in
-            [(self.time.collected, self.time.first), (self.time.second, self.time.second)]
-        {
-            let failed = match self.attempt(effort, collected, finished) {
+        for share in [70, 60, 100] {
+            let deadlines = self.patience.attempt(Instant::now(), share);
+            let failed = match self.attempt(effort, deadlines) {
                 Ok(handled) => return Ok(handled),
                 Err(failed) => failed,
             };
@@ -163,14 +173,14 @@ impl Supervisor<'_> {
         self.least()
     }
 
-    fn attempt(&mut self, effort: Effort, collected: Instant, finished: Instant) -> Result<Handled, Failed> {
+    fn attempt(&mut self, effort: Effort, deadlines: Deadlines) -> Result<Handled, Failed> {
         let at = |stage| move |why: anyhow::Error| Failed { stage, why };
         let (incoming, mut attempt) = self.start(effort).map_err(at(Stage::Start))?;
-        let done = self.attend(&mut attempt, collected, finished);
+        let done = self.attend(&mut attempt, deadlines);
         self.locker.catch_up();
         let (kind, signature) = done.map_err(at(attempt.stage))?;
         let published = attempt
-            .end(finished)
+            .end(deadlines.finished)
             .and_then(|()| verify(&incoming))
             .and_then(|()| Ok(incoming.publish(self.id, self.owner)?))
             .map_err(at(Stage::Assembly))?;
@@ -228,12 +238,7 @@ impl Supervisor<'_> {
     }
 
     // Serves the worker until it is done, dead or too late.
-    fn attend(
-        &mut self,
-        attempt: &mut Attempt,
-        collected: Instant,
-        finished: Instant,
-    ) -> anyhow::Result<(Kind, String)> {
+    fn attend(&mut self, attempt: &mut Attempt, deadlines: Deadlines) -> anyhow::Result<(Kind, String)> {
         let mut told = false;
         loop {
             self.head.advance();
@@ -242,17 +247,16 @@ impl Supervisor<'_> {
                 // Should it be dead, its closed channel says so below.
                 told = attempt.channel.send(&ready, None).is_ok();
             }
-            let deadline = if attempt.stage < Stage::Analysis { collected } else { finished };
-            // A core that does not come must leave time for everything else.
-            let head_deadline = deadline - (deadline - self.time.begun) / 4;
+            let collecting = attempt.stage < Stage::Analysis;
+            let deadline = if collecting { deadlines.collected } else { deadlines.finished };
             let now = Instant::now();
             if now >= deadline {
                 bail!("it did not come back in time");
             }
-            if now >= head_deadline {
+            if now >= deadlines.head {
                 self.head.give_up();
             }
-            let until = if told { deadline } else { head_deadline.max(now) };
+            let until = if told { deadline } else { deadlines.head.max(now) };
             if self.wait(attempt, until)? {
                 match attempt.channel.receive::<Progress>()? {
                     Some((Progress::At(stage), _)) => attempt.stage = stage,

@@ -59,7 +59,8 @@ impl Effort {
             Stage::Start | Stage::Assembly => Effort { analysis: false, images: false, ..less },
             Stage::Ring => Effort { ring: false, ..less },
             Stage::Head => Effort { head: false, ..less },
-            Stage::Images => Effort { images: false, ..less },
+            // The first suspect is the memory that the images are compared with.
+            Stage::Images => Effort { images: self.memory, ..less },
             Stage::Memory | Stage::State => less,
             Stage::Analysis => Effort { analysis: false, images: false, ..less },
         }
@@ -709,5 +710,32 @@ fn with_source(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) if !error.to_string().contains(&source.to_string()) => format!("{error}: {source}"),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_leaves_less_to_try_and_the_ring_is_given_up_last() {
+        let all = [
+            Stage::Start,
+            Stage::Ring,
+            Stage::Head,
+            Stage::Images,
+            Stage::Memory,
+            Stage::State,
+            Stage::Analysis,
+            Stage::Assembly,
+        ];
+        for stage in all {
+            let next = Effort::FULL.after(stage);
+            assert!(!next.memory, "{stage:?}");
+            assert_eq!(next.ring, stage != Stage::Ring, "{stage:?}");
+            assert_ne!(next, Effort::FULL);
+        }
+        let twice = Effort::FULL.after(Stage::Images).after(Stage::Images);
+        assert!(!twice.images && twice.ring && twice.head);
     }
 }
