@@ -173,3 +173,106 @@ fn part(piece: &Piece<'_>) -> BodyPart {
 fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use foretrace_report::bundle::{BundleWriter, MINIDUMP};
+    use foretrace_report::receipt::How;
+    use foretrace_report::{Preset, Report};
+
+    use super::*;
+
+    fn id(byte: u8) -> ReportId {
+        ReportId::from_random([byte; 16])
+    }
+
+    fn outgoing(report: ReportId, parts: &[(&str, &[u8])]) -> Vec<u8> {
+        let json = format!(
+            r#"{{"schema":1,"id":"{report}","kind":"crash","time":"2026-01-01T00:00:00Z","program":{{"name":"a","pid":1}}}}"#
+        );
+        let report: Report = serde_json::from_str(&json).unwrap();
+        let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
+        parts.iter().for_each(|(name, content)| writer.add(name, content).unwrap());
+        writer.finish(report).unwrap().0.into_inner()
+    }
+
+    fn destination(url: &str) -> Destination {
+        Destination { url: url.into(), protocol: Protocol::Socorro }
+    }
+
+    fn consent(receipt: Receipt) -> Consent {
+        Consent {
+            report: receipt.report,
+            answer: Answer::Granted(receipt),
+            who: "alice".into(),
+            how: How::Prompt,
+            when: "2026-01-01T00:00:00Z".into(),
+            wording: 1,
+        }
+    }
+
+    #[test]
+    fn the_agreed_bytes_pass_and_a_change_of_any_one_byte_is_refused() {
+        let zip = outgoing(id(1), &[("trace/a/metadata", b"text"), (MINIDUMP, b"MDMP")]);
+        let there = destination("https://x.example/");
+        let consent = consent(issue(id(1), &there, Preset::ALL[4].classes(), &zip).unwrap());
+        assert!(Verified::check(&consent, id(1), &zip, &there).is_ok());
+        for at in 0..zip.len() {
+            let mut changed = zip.clone();
+            changed[at] ^= 1;
+            assert!(
+                matches!(Verified::check(&consent, id(1), &changed, &there), Err(Refusal::Changed)),
+                "{at}"
+            );
+        }
+        let longer = [&zip[..], b"\0"].concat();
+        assert!(matches!(Verified::check(&consent, id(1), &longer, &there), Err(Refusal::Changed)));
+    }
+
+    #[test]
+    fn another_report_another_server_and_another_answer_are_refused() {
+        let zip = outgoing(id(1), &[]);
+        let there = destination("https://x.example/");
+        let granted = consent(
+            issue(id(1), &there, ClassSet::EMPTY.with(foretrace_report::Class::Summary), &zip).unwrap(),
+        );
+        assert!(matches!(Verified::check(&granted, id(2), &zip, &there), Err(Refusal::OtherReport)));
+        let elsewhere = destination("https://y.example/");
+        assert!(matches!(
+            Verified::check(&granted, id(1), &zip, &elsewhere),
+            Err(Refusal::OtherDestination { .. })
+        ));
+        let denied = Consent { answer: Answer::Denied, ..granted.clone() };
+        assert!(matches!(Verified::check(&denied, id(1), &zip, &there), Err(Refusal::Denied)));
+        let revoked = Consent { answer: Answer::Revoked, ..granted };
+        assert!(matches!(Verified::check(&revoked, id(1), &zip, &there), Err(Refusal::Revoked)));
+    }
+
+    #[test]
+    fn a_receipt_for_less_than_the_body_holds_is_refused() {
+        let zip = outgoing(id(1), &[(MINIDUMP, b"MDMP")]);
+        let there = destination("https://x.example/");
+        let receipt = issue(id(1), &there, Preset::USUAL.classes(), &zip).unwrap();
+        assert!(matches!(
+            Verified::check(&consent(receipt.clone()), id(1), &zip, &there),
+            Err(Refusal::BeyondTheGrant)
+        ));
+        let mut fewer = receipt;
+        fewer.body.pop();
+        assert!(matches!(Verified::check(&consent(fewer), id(1), &zip, &there), Err(Refusal::OtherBody)));
+    }
+
+    #[test]
+    fn a_receipt_lists_a_digest_for_each_mebibyte() {
+        let noise: Vec<u8> =
+            (0..(5 * CHUNK / 2) as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+        let zip = outgoing(id(1), &[(MINIDUMP, &noise)]);
+        let receipt =
+            issue(id(1), &destination("https://x.example/"), Preset::ALL[4].classes(), &zip).unwrap();
+        let minidump = receipt.body.last().unwrap();
+        assert_eq!((minidump.bytes, minidump.chunks.len()), (noise.len() as u64, 3));
+        assert_eq!(minidump.chunks[2], hex(&Sha256::digest(&noise[2 * CHUNK..])));
+    }
+}

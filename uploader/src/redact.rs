@@ -267,3 +267,6 @@ impl Redaction<'_> {
         content
     }
 }
+
+#[cfg(test)]
+mod tests;

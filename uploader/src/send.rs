@@ -144,7 +144,7 @@ pub fn run(context: &Context, arguments: &arguments::Send) -> Result<ExitCode> {
             )
             .into());
         };
-        let mut transport = Transport::new(Patience::default());
+        let mut transport = Transport::new(Patience::default()).context("cannot prepare a connection")?;
         for report in agreed {
             let line = deliver(context, &report, arguments.now, &mut transport)
                 .unwrap_or_else(|error| Line::because(report.id(), State::Blocked, format!("{error:#}")));
@@ -355,7 +355,7 @@ fn jitter() -> Result<u64> {
 }
 
 /// Shows how far a large body has come, where somebody watches.
-fn progress(id: ReportId, length: u64) -> impl FnMut(u64) + Send + 'static {
+fn progress(id: ReportId, length: u64) -> impl FnMut(u64) + Send + Sync + Unpin + 'static {
     let shown = length > CHUNK as u64 && io::stderr().is_terminal();
     let mut last = None;
     move |handed| {

@@ -6,22 +6,29 @@
 //! `Content-Encoding: gzip` and `Content-Length`. It follows no redirect, stores no cookie, repeats no request and
 //! looks nothing up before it is given something to send.
 
-use std::io::{self, Read};
+use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use foretrace_report::text::escape;
-use reqwest::blocking::{Body, Client, Response};
+use http_body::{Frame, SizeHint};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Url, redirect};
+use reqwest::{Body, Client, Response, Url, redirect};
+use tokio::runtime::Runtime;
 
 use crate::delivery::Outcome;
 use crate::receipt::Verified;
 
 /// No crash server's answer is longer; the rest is not read.
-const LONGEST_ANSWER: u64 = 64 << 10;
+const LONGEST_ANSWER: usize = 64 << 10;
+/// The pieces in which a body is handed over.
+const PIECE: usize = 64 << 10;
 
 /// How long the transport waits.
 #[derive(Clone, Copy, Debug)]
@@ -89,47 +96,58 @@ impl Address {
 }
 
 /// Connections, kept open between reports for the same server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Transport {
     patience: Patience,
+    // Runs only inside of `post`: no thread, and nothing happens between two sendings.
+    runtime: Runtime,
     near: Option<Client>,
     far: Option<Client>,
 }
 
 impl Transport {
     /// A transport that has not connected to anything.
-    pub fn new(patience: Patience) -> Transport {
-        Transport { patience, near: None, far: None }
+    ///
+    /// # Errors
+    /// The system has no descriptors left to wait with.
+    pub fn new(patience: Patience) -> io::Result<Transport> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Transport { patience, runtime, near: None, far: None })
     }
 
     /// Sends a body that somebody agreed to, once. `progress` is told how many bytes have been handed over.
-    pub fn post(&mut self, verified: Verified, progress: impl FnMut(u64) + Send + 'static) -> Outcome {
+    pub fn post(
+        &mut self,
+        verified: Verified,
+        progress: impl FnMut(u64) + Send + Sync + Unpin + 'static,
+    ) -> Outcome {
         let address = match Address::parse(verified.url()) {
             Ok(address) => address,
             Err(error) => return Outcome::Unreached { why: error.to_string() },
         };
-        let patience = self.patience;
+        let patience = self.patience.whole(verified.length());
         let client = match self.client(address.near) {
             Ok(client) => client,
             Err(error) => {
                 return Outcome::Unreached { why: format!("cannot prepare a connection: {}", cause(&error)) };
             }
         };
-        let length = verified.length();
         let content_type = verified.content_type().to_owned();
-        let left = Arc::new(AtomicBool::new(length == 0));
-        let parcel = Parcel { body: verified.into_body(), at: 0, left: Arc::clone(&left), progress };
-        let answer = client
+        let left = Arc::new(AtomicBool::new(false));
+        let parcel =
+            Parcel { body: Bytes::from(verified.into_body()), handed: 0, left: Arc::clone(&left), progress };
+        let request = client
             .post(address.url.clone())
             .header(CONTENT_TYPE, content_type)
             .header(CONTENT_ENCODING, "gzip")
-            .body(Body::sized(parcel, length))
-            .timeout(patience.whole(length))
-            .send();
-        match answer {
-            Ok(answer) => read(answer),
-            Err(error) => failure(&error, &address, left.load(Ordering::Relaxed)),
-        }
+            .body(Body::wrap(parcel))
+            .timeout(patience);
+        self.runtime.block_on(async {
+            match request.send().await {
+                Ok(answer) => read(answer).await,
+                Err(error) => failure(&error, &address, left.load(Ordering::Relaxed)),
+            }
+        })
     }
 
     fn client(&mut self, near: bool) -> reqwest::Result<Client> {
@@ -157,25 +175,42 @@ impl Transport {
 
 /// The body as the connection takes it, with a note of whether all of it was taken.
 struct Parcel<P> {
-    body: Vec<u8>,
-    at: usize,
+    body: Bytes,
+    handed: u64,
     left: Arc<AtomicBool>,
     progress: P,
 }
 
-impl<P: FnMut(u64)> Read for Parcel<P> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let taken = (&self.body[self.at..]).read(into)?;
-        self.at += taken;
-        if self.at == self.body.len() {
-            self.left.store(true, Ordering::Relaxed);
+impl<P: FnMut(u64) + Unpin> http_body::Body for Parcel<P> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let parcel = &mut *self;
+        if parcel.body.is_empty() {
+            return Poll::Ready(None);
         }
-        (self.progress)(self.at as u64);
-        Ok(taken)
+        let piece = parcel.body.split_to(PIECE.min(parcel.body.len()));
+        parcel.handed += piece.len() as u64;
+        parcel.left.store(parcel.body.is_empty(), Ordering::Relaxed);
+        (parcel.progress)(parcel.handed);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    // An exact size makes it a body with Content-Length: collectors do not take chunks.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.body.len() as u64)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_empty()
     }
 }
 
-fn read(answer: Response) -> Outcome {
+async fn read(mut answer: Response) -> Outcome {
     let status = answer.status().as_u16();
     let header = |name: HeaderName| {
         answer.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -183,7 +218,12 @@ fn read(answer: Response) -> Outcome {
     let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
     let mut body = Vec::new();
     // An answer that breaks off is judged by what came of it.
-    let _ = answer.take(LONGEST_ANSWER).read_to_end(&mut body);
+    while let Ok(Some(piece)) = answer.chunk().await {
+        body.extend_from_slice(&piece[..piece.len().min(LONGEST_ANSWER - body.len())]);
+        if body.len() == LONGEST_ANSWER {
+            break;
+        }
+    }
     Outcome::Answered { status, retry_after, location, body }
 }
 
@@ -245,5 +285,43 @@ mod tests {
         let patience = Patience::default();
         assert_eq!(patience.whole(0), Duration::from_secs(70));
         assert_eq!(patience.whole(4 << 20), Duration::from_secs(70 + 1024));
+    }
+
+    #[test]
+    fn a_server_that_says_nothing_ends_in_time_and_counts_as_doubtful() {
+        use std::io::Cursor;
+
+        use foretrace_report::bundle::BundleWriter;
+        use foretrace_report::receipt::{Answer, Consent, Destination, How, Protocol};
+        use foretrace_report::{Preset, Report};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/submit", listener.local_addr().unwrap());
+        let report: Report = serde_json::from_str(
+            r#"{"schema":1,"id":"00017f80ff6162636465666768696a6b","kind":"crash","time":"2026-01-01T00:00:00Z",
+            "program":{"name":"a","pid":1}}"#,
+        )
+        .unwrap();
+        let id = report.id;
+        let zip = BundleWriter::new(Cursor::new(Vec::new())).finish(report).unwrap().0.into_inner();
+        let destination = Destination { url, protocol: Protocol::Socorro };
+        let receipt = crate::receipt::issue(id, &destination, Preset::USUAL.classes(), &zip).unwrap();
+        let consent = Consent {
+            report: id,
+            answer: Answer::Granted(receipt),
+            who: "a".into(),
+            how: How::Command,
+            when: String::new(),
+            wording: 1,
+        };
+        let verified = Verified::check(&consent, id, &zip, &destination).unwrap();
+        let moment = Duration::from_millis(100);
+        let started = std::time::Instant::now();
+        let outcome = Transport::new(Patience { connect: moment, answer: moment, slowest: 1 << 20 })
+            .unwrap()
+            .post(verified, |_| {});
+        assert!(started.elapsed() < Duration::from_secs(5));
+        let Outcome::Broken { why, body_left: true } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(why, "127.0.0.1 did not answer in time");
     }
 }
