@@ -193,7 +193,8 @@ fn import_from(places: &Places, arguments: Import) -> Result<Made> {
         bail!("{} is no file", shown());
     }
     if let Some(exe) = &arguments.exe {
-        File::open(exe).with_context(|| format!("{} cannot be opened", escape(&exe.display().to_string())))?;
+        File::open(exe)
+            .with_context(|| format!("{} cannot be opened", escape(&exe.display().to_string())))?;
     }
     let time = in_forms(status.modified().unwrap_or_else(|_| SystemTime::now()))?;
     let request = import::Request { id: random_id()?, time, exe: arguments.exe.clone() };

@@ -32,6 +32,9 @@ use crate::system::Machine;
 use crate::trail::RingRefused;
 use crate::{backtrace, package, smaps, trail};
 
+/// Less than of a crash: copying must not hold up a process that goes on.
+const STACKS: stack::Limits = stack::Limits { crashed: 1 << 20, other: 128 << 10, total: 16 << 20 };
+
 /// What is asked for.
 #[derive(Debug)]
 pub struct Request {
@@ -68,8 +71,7 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
     };
     let exe = String::from_utf8_lossy(&read(Part::Executable)).into_owned();
     let name = String::from_utf8_lossy(&read(Part::Name)).trim_end_matches('\n').to_owned();
-    let program =
-        Program { name, exe: (!exe.is_empty()).then_some(exe), pid: process.pid(), package: None };
+    let program = Program { name, exe: (!exe.is_empty()).then_some(exe), pid: process.pid(), package: None };
     let mut all = begun(&request, program, trails, problems);
 
     let allowed = allowed_ranges(process, &maps, &mut all.problems);
@@ -154,7 +156,8 @@ fn allowed_ranges(process: &Process, maps: &[Mapping], problems: &mut Vec<Proble
     let details = match process.mapping_details() {
         Ok(details) => details,
         Err(error) => {
-            problems.push(Problem::new("memory", format!("the process's mappings could not be read: {error}")));
+            problems
+                .push(Problem::new("memory", format!("the process's mappings could not be read: {error}")));
             return Vec::new();
         }
     };
@@ -196,7 +199,11 @@ impl Still {
         let allowed = unchanged(allowed, &maps);
         let auxv_raw = process.read(Part::Auxv).unwrap_or_default();
         let head = CoreHead {
-            machine: if cfg!(target_arch = "x86_64") { crate::core::EM_X86_64 } else { crate::core::EM_AARCH64 },
+            machine: if cfg!(target_arch = "x86_64") {
+                crate::core::EM_X86_64
+            } else {
+                crate::core::EM_AARCH64
+            },
             pid: process.pid(),
             uid: 0,
             name: all.program.name.clone(),
@@ -213,7 +220,7 @@ impl Still {
         let (stacks, (modules, executable)) = match &memory {
             Ok(memory) => {
                 let dumped = Dumped::within(memory, allowed.clone());
-                let (stacks, problems) = stack::copy(&head, &maps, &dumped, &stack::Limits::default());
+                let (stacks, problems) = stack::copy(&head, &maps, &dumped, &STACKS);
                 all.problems.extend(problems);
                 (stacks, open_modules(process, &maps, &dumped, all))
             }
@@ -241,7 +248,8 @@ impl Still {
     }
 
     fn describe(&self, request: &Request, all: &mut Collected) {
-        let about = request.thread.is_some() && self.head.crashed().map(|thread| thread.tid) == request.thread;
+        let about =
+            request.thread.is_some() && self.head.crashed().map(|thread| thread.tid) == request.thread;
         let (threads, problems) =
             backtrace::threads(&self.head, &self.names, &self.modules, &self.stacks, about);
         all.threads = threads;

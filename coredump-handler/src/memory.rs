@@ -177,3 +177,53 @@ fn read_at(file: &File, offset: u64, into: &mut [u8]) -> usize {
     }
     filled
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Every byte is the low byte of its address.
+    struct Addresses;
+
+    impl Memory for Addresses {
+        fn read(&self, address: u64, into: &mut [u8]) -> usize {
+            (address..).zip(into.iter_mut()).for_each(|(address, byte)| *byte = address as u8);
+            into.len()
+        }
+    }
+
+    fn segment(address: u64, memory_size: u64, file_size: u64) -> Segment {
+        Segment { address, memory_size, file_offset: 0, file_size, flags: 6 }
+    }
+
+    #[test]
+    fn what_was_not_dumped_is_not_read_even_beside_what_was() {
+        let segments = [
+            segment(0x3000, 0x1000, 0x1000),
+            segment(0x1000, 0x1000, 0x1000),
+            segment(0x2000, 0x1000, 0),
+            segment(0x4000, 0x1000, 0x10),
+            segment(u64::MAX - 0xfff, 0x1000, u64::MAX),
+        ];
+        let dumped = Dumped::new(&Addresses, &segments);
+        let read = |address, length| dumped.read_vec(address, length).len();
+        assert_eq!(read(0x1ff0, 0x20), 0x10);
+        assert_eq!(read(0x2000, 1), 0);
+        assert_eq!(read(0x2fff, 2), 0);
+        assert_eq!(read(0x3ff0, 0x100), 0x20, "a read goes on into the next dumped range");
+        assert_eq!(read(0x4010, 1), 0);
+        assert_eq!(read(0xfff, 1), 0);
+        assert_eq!(dumped.read_u64(0x1ff8), Some(0xfffe_fdfc_fbfa_f9f8));
+        assert_eq!(dumped.read_u64(0x1ff9), None);
+        assert_eq!(read(u64::MAX, 8), 0);
+    }
+
+    #[test]
+    fn copies_shadow_what_is_behind_them() {
+        let copies: Vec<(u64, &[u8])> = vec![(0x2000, &[1, 2, 3, 4]), (0x1000, &[9; 4]), (0x2004, &[5, 6])];
+        let copied = Copied::new(copies, &Addresses);
+        assert_eq!(copied.read_vec(0x1002, 4), [9, 9, 4, 5]);
+        assert_eq!(copied.read_vec(0x2001, 6), [2, 3, 4, 5, 6, 6]);
+        assert_eq!(copied.read_vec(0x0ffe, 2), [0xfe, 0xff]);
+    }
+}

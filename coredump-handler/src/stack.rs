@@ -177,3 +177,148 @@ fn summarised(mut problems: Vec<Problem>) -> Vec<Problem> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Registers, ThreadState, X86_64};
+
+    const CODE: u64 = 0x40_0000;
+    const STACK: u64 = 0x7000_0000;
+    const OTHER: u64 = 0x9000_0000;
+    const SIZE: u64 = 0x1_0000;
+
+    fn mapping(start: u64, size: u64, flags: &str) -> Mapping {
+        let has = |flag| flags.contains(flag);
+        Mapping {
+            start,
+            end: start + size,
+            readable: has('r'),
+            writable: has('w'),
+            executable: has('x'),
+            ..Mapping::default()
+        }
+    }
+
+    fn mappings() -> Vec<Mapping> {
+        vec![
+            mapping(CODE, 0x1000, "rx"),
+            mapping(STACK - 0x1000, 0x1000, ""),
+            mapping(STACK, SIZE, "rw"),
+            mapping(OTHER, SIZE, "rw"),
+        ]
+    }
+
+    fn head(pointers: &[u64]) -> CoreHead {
+        let thread = |(index, rsp): (usize, &u64)| ThreadState {
+            tid: index as i32 + 1,
+            signal: 0,
+            registers: Registers::X86_64(X86_64 { rsp: *rsp, ..X86_64::default() }),
+            fpregs: None,
+        };
+        CoreHead {
+            machine: EM_X86_64,
+            pid: 1,
+            uid: 0,
+            name: String::new(),
+            arguments: String::new(),
+            threads: pointers.iter().enumerate().map(thread).collect(),
+            signal: None,
+            auxv: vec![],
+            auxv_raw: vec![],
+            segments: vec![],
+            files: vec![],
+            problems: vec![],
+        }
+    }
+
+    // Zeros, but for words at addresses.
+    struct Words(Vec<(u64, u64)>);
+
+    impl Memory for Words {
+        fn read(&self, address: u64, into: &mut [u8]) -> usize {
+            into.fill(0);
+            for (at, word) in &self.0 {
+                if let Some(start) = at.checked_sub(address).and_then(|start| usize::try_from(start).ok())
+                    && let Some(place) = into.get_mut(start..).and_then(|rest| rest.get_mut(..8))
+                {
+                    place.copy_from_slice(&word.to_le_bytes());
+                }
+            }
+            into.len()
+        }
+    }
+
+    fn signal_frame(at: u64, interrupted: u64) -> Vec<(u64, u64)> {
+        let context = vec![(at, CODE + 0x10), (at + 8, 7), (at + 168, interrupted), (at + 176, CODE + 0x20)];
+        [context, vec![(at + 192, 0x2b_0000_0000_0033), (at + 232, (at + 0x200) & !63)]].concat()
+    }
+
+    #[test]
+    fn a_stack_is_copied_from_its_red_zone_to_its_end() {
+        let (stacks, problems) =
+            copy(&head(&[STACK + 0x8000]), &mappings(), &Words(vec![]), &Limits::default());
+        assert_eq!((stacks[0].start, stacks[0].end()), (STACK + 0x8000 - RED_ZONE, STACK + SIZE));
+        assert!(problems.is_empty() && !overflowed(&stacks, 1, &mappings()));
+    }
+
+    #[test]
+    fn after_an_overflow_the_stack_above_the_pointer_is_copied() {
+        for pointer in [STACK + 8, STACK - 0x10, STACK - 0x8000] {
+            let (stacks, _) = copy(&head(&[pointer]), &mappings(), &Words(vec![]), &Limits::default());
+            assert_eq!((stacks[0].start, stacks[0].end()), (STACK, STACK + SIZE), "{pointer:#x}");
+            assert!(overflowed(&stacks, 1, &mappings()) && !overflowed(&stacks, 2, &mappings()));
+        }
+    }
+
+    #[test]
+    fn the_stack_that_a_handler_on_another_stack_interrupted_is_copied_too() {
+        let memory = Words(signal_frame(OTHER + 0x4008, STACK - 0x20));
+        let (stacks, _) = copy(&head(&[OTHER + 0x3000]), &mappings(), &memory, &Limits::default());
+        assert_eq!(stacks.len(), 2);
+        assert_eq!((stacks[1].tid, stacks[1].start, stacks[1].interrupted), (1, STACK, true));
+        assert!(overflowed(&stacks, 1, &mappings()));
+    }
+
+    #[test]
+    fn stacks_that_interrupt_each_other_in_a_circle_are_copied_once() {
+        let frames =
+            [signal_frame(OTHER + 0x4008, STACK + 0x1000), signal_frame(STACK + 0x2008, OTHER + 0x3000)];
+        let memory = Words(frames.concat());
+        let (stacks, _) = copy(&head(&[OTHER + 0x3000]), &mappings(), &memory, &Limits::default());
+        assert_eq!(stacks.len(), 2);
+    }
+
+    #[test]
+    fn what_only_resembles_a_signal_frame_is_none() {
+        for broken in [0, 1, 4, 5] {
+            let mut words = signal_frame(OTHER + 0x4008, STACK + 0x1000);
+            words[broken].1 = 0xdead_0000_0000;
+            let (stacks, _) = copy(&head(&[OTHER + 0x3000]), &mappings(), &Words(words), &Limits::default());
+            assert_eq!(stacks.len(), 1, "word {broken}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_threads_share_what_may_be_copied() {
+        let limits = Limits { crashed: 0x1000, other: 0x4000, total: 0x8_0000 };
+        let (stacks, problems) = copy(&head(&[STACK + 0x200; 1000]), &mappings(), &Words(vec![]), &limits);
+        let sizes: Vec<u64> = stacks.iter().map(|stack| stack.bytes.len() as u64).collect();
+        assert_eq!((sizes.len(), sizes[0]), (1000, 0x1000));
+        assert!(sizes.iter().sum::<u64>() <= limits.total && sizes.iter().all(|size| *size >= 0x100));
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn pointers_to_nowhere_are_a_few_problems() {
+        let (stacks, problems) = copy(
+            &head(&[0x10, u64::MAX, 0, 8, 16, 24, CODE]),
+            &mappings(),
+            &Words(vec![]),
+            &Limits::default(),
+        );
+        assert!(stacks.is_empty());
+        assert_eq!(problems.len(), 5);
+        assert!(problems[4].what.starts_with("3 more"), "{}", problems[4].what);
+    }
+}

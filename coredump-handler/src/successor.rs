@@ -105,7 +105,8 @@ fn newest(places: &Places) -> Vec<ReportDir> {
 }
 
 fn is_successor(report: &Report, pid: i32, now: jiff::Timestamp) -> bool {
-    let crashed = report.program.pid == pid && report.signal.as_ref().is_some_and(|s| s.number == libc::SIGABRT);
+    let crashed =
+        report.program.pid == pid && report.signal.as_ref().is_some_and(|s| s.number == libc::SIGABRT);
     let recent = report.time.parse::<jiff::Timestamp>().is_ok_and(|time| {
         Duration::try_from(now.duration_since(time)).is_ok_and(|age| age <= RECENT)
             || time > now && Duration::try_from(time.duration_since(now)).is_ok_and(|ahead| ahead <= RECENT)
@@ -130,7 +131,9 @@ mod tests {
     fn the_handler_is_known_by_its_program() {
         assert!(names_handler("|/usr/libexec/foretrace-coredump %P %u %g"));
         assert!(names_handler("|/opt/a/foretrace-coredump --root /tmp/r %P"));
-        for other in ["core", "/var/foretrace-coredump", "|/lib/systemd/systemd-coredump foretrace-coredump", "|"] {
+        for other in
+            ["core", "/var/foretrace-coredump", "|/lib/systemd/systemd-coredump foretrace-coredump", "|"]
+        {
             assert!(!names_handler(other), "{other}");
         }
     }

@@ -13,7 +13,8 @@ use minidump::format::MINIDUMP_STREAM_TYPE as Stream;
 use minidump::system_info::{Cpu, Os};
 use minidump::{
     Minidump, MinidumpCrashpadInfo, MinidumpException, MinidumpMemoryInfoList, MinidumpMemoryList,
-    MinidumpModuleList, MinidumpSystemInfo, MinidumpThreadList, MinidumpThreadNames, Module, UnifiedMemoryList,
+    MinidumpModuleList, MinidumpSystemInfo, MinidumpThreadList, MinidumpThreadNames, Module,
+    UnifiedMemoryList,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -38,7 +39,8 @@ impl Core {
         let (modules, _) = Modules::new(&self.maps, &self.memory, &mut { executable });
         let images: Vec<Image<'_>> = modules.iter().map(Image::from).collect();
         let (stacks, _) = stack::copy(&self.head, &self.maps, &self.memory, &Limits::default());
-        let cpuinfo = b"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 85\n\nprocessor\t: 1\n";
+        let cpuinfo =
+            b"processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 85\n\nprocessor\t: 1\n";
         let input = Input {
             time: 1_700_000_000,
             head: &self.head,
@@ -115,7 +117,11 @@ fn the_stack_is_the_processs() {
     let pointer = core.head.threads[0].registers.stack();
     let stack = threads.threads[0].stack_memory(&memory).unwrap();
     for address in (pointer..0x7ffe_0c02_9000).step_by(8) {
-        assert_eq!(stack.get_memory_at_address::<u64>(address), core.memory.read_u64(address), "{address:#x}");
+        assert_eq!(
+            stack.get_memory_at_address::<u64>(address),
+            core.memory.read_u64(address),
+            "{address:#x}"
+        );
     }
     let code = memory.memory_at_address(0x40_011c).unwrap();
     assert_eq!(code.get_memory_at_address::<u64>(0x40_011c), core.memory.read_u64(0x40_011c));

@@ -33,7 +33,9 @@ pub enum FreezeError {
     #[error("the process has ended")]
     Gone,
     /// The system does not let this user stop it.
-    #[error("this user may not look into the process ({0}): it belongs to another user, is being debugged, or /proc/sys/kernel/yama/ptrace_scope forbids it")]
+    #[error(
+        "this user may not look into the process ({0}): it belongs to another user, is being debugged, or /proc/sys/kernel/yama/ptrace_scope forbids it"
+    )]
     Refused(Errno),
     /// It is crashing: to interrupt it now would cut its core short.
     #[error("the process is crashing and cannot be stopped")]
@@ -166,7 +168,10 @@ impl Tracer {
             late += seized.into_iter().filter(|tid| !self.wait(*tid, deadline)).count();
         }
         if late > 0 {
-            self.problems.push(Problem::new("threads", format!("{late} threads did not stop in time and are left out")));
+            self.problems.push(Problem::new(
+                "threads",
+                format!("{late} threads did not stop in time and are left out"),
+            ));
         }
         match (self.stopped.is_empty(), refused) {
             (false, _) => Ok(()),
@@ -367,12 +372,10 @@ mod tests {
     #[test]
     fn signals_that_arrive_during_the_stop_are_all_delivered() {
         const COUNT: usize = 300;
-        let script = "trap 'n=$((n+1)); echo $n' USR1 RTMIN+3; echo ready; while :; do read -t 0.01 x <> <(:); done";
-        let mut child = Command::new("bash")
-            .args(["-c", script])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let script =
+            "trap 'n=$((n+1)); echo $n' USR1 RTMIN+3; echo ready; while :; do read -t 0.01 x <> <(:); done";
+        let mut child =
+            Command::new("bash").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
         let process = Process::open(child.id() as i32).unwrap();
         let mut lines = io::BufRead::lines(io::BufReader::new(child.stdout.take().unwrap()));
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
