@@ -24,13 +24,27 @@ pub fn exit_code(outcome: anyhow::Result<ExitCode>) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
+    let system: Vec<io::ErrorKind> =
+        error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).collect();
     // `foretrace list | head` is no failure of ours.
-    let broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    if error.chain().filter_map(|cause| cause.downcast_ref()).any(broken_pipe) {
+    if system.contains(&io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    complain(&format!("{error:#}"));
+    let mut text = sentence(&error);
+    if system.iter().any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+        text += "; make room first: foretrace vacuum removes what the settings no longer allow";
+    }
+    complain(&text);
     if error.downcast_ref::<WrongUse>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// An error and its causes, each said once: some of them quote their cause already.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        before if before.ends_with(&cause) => said,
+        before => format!("{before}: {cause}"),
+    })
 }
 
 /// Says something on the standard error; it may hold text from elsewhere.
@@ -93,5 +107,25 @@ impl Paint {
     fn wrap(self, code: &str, text: impl Display) -> String {
         let text = text.to_string();
         if self.0 && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the file: {source}")]
+    struct Quoting {
+        source: io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error =
+            Err::<(), _>(Quoting { source: io::Error::other("no luck") }).context("it failed").unwrap_err();
+        assert_eq!(sentence(&error), "it failed: the file: no luck");
     }
 }

@@ -81,11 +81,9 @@ impl Incoming {
             StoreKind::System => Directory::create(&places.state(), 0o755)?,
             StoreKind::User => Directory::create(&places.user_state(), 0o700)?,
         };
-        let incoming = state.make("incoming", 0o700)?;
-        trust(&incoming)?;
-        if incoming.own_stat()?.st_mode & 0o077 != 0 {
-            incoming.set_mode(0o700)?;
-        }
+        let mode = state.own_stat()?.st_mode & 0o7777;
+        close_to_others(&state, mode & !0o022)?;
+        let incoming = own_directory(&state, "incoming", 0o700)?;
         sweep(&incoming);
         let (name, building, lock) = building_directory(&incoming)?;
         let bundle = building.create_file(BUNDLE)?;
@@ -110,10 +108,10 @@ impl Incoming {
     pub fn publish(mut self, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
         self.bundle.sync_all().map_err(|e| self.building.error(BUNDLE, e))?;
         let reports = match self.kind {
-            StoreKind::System => self.state.make("reports", 0o711)?,
-            StoreKind::User => self.state.make("reports", 0o700)?,
+            // Everybody may pass to what is theirs; nobody may see who else has reports.
+            StoreKind::System => own_directory(&self.state, "reports", 0o711)?,
+            StoreKind::User => own_directory(&self.state, "reports", 0o700)?,
         };
-        trust(&reports)?;
         match self.place(&reports, id, owner) {
             Ok(path) => Ok(Published { id, owner, path, fallback: None }),
             Err(error) if owner.uid != 0 && geteuid().is_root() => {
@@ -168,15 +166,22 @@ fn own_shelf(reports: &Directory, owner: Owner) -> Result<Directory, StoreError>
     Ok(shelf)
 }
 
-/// A store's own directory is believed only if this user made it and no other can add names to it.
-fn trust(directory: &Directory) -> Result<(), StoreError> {
+/// One of the store's own directories: made, or found to be this user's and given its mode again.
+fn own_directory(state: &Directory, name: &str, mode: u32) -> Result<Directory, StoreError> {
+    let directory = state.make(name, mode)?;
+    close_to_others(&directory, mode)?;
+    Ok(directory)
+}
+
+/// A directory of the store must be this user's. That others may write to it is no reason to lose a report: it is
+/// closed first, and what they may have put there is examined name by name like everything else.
+fn close_to_others(directory: &Directory, mode: u32) -> Result<(), StoreError> {
     let stat = directory.own_stat()?;
-    let refused = |why| Err(StoreError::Untrusted { what: directory.path().display().to_string(), why });
-    match stat {
-        _ if stat.st_uid != geteuid().as_raw() => refused("it belongs to another user"),
-        _ if stat.st_mode & 0o022 != 0 => refused("others may write to it"),
-        _ => Ok(()),
+    if stat.st_uid != geteuid().as_raw() {
+        let what = directory.path().display().to_string();
+        return Err(StoreError::Untrusted { what, why: "it belongs to another user" });
     }
+    if stat.st_mode & 0o7777 != mode { directory.set_mode(mode) } else { Ok(()) }
 }
 
 fn building_directory(incoming: &Directory) -> Result<(String, Directory, File), StoreError> {

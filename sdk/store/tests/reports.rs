@@ -139,14 +139,15 @@ fn a_link_in_place_of_a_users_directory_is_not_followed() {
 }
 
 #[test]
-fn a_store_that_others_may_write_to_is_not_used() {
+fn a_store_that_others_may_write_to_is_closed_before_it_is_used() {
     let world = World::new();
     world.publish(id(1), Owner::current()).unwrap();
-    fs::set_permissions(world.state("reports"), fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(matches!(world.publish(id(2), Owner::current()), Err(StoreError::Untrusted { .. })));
-    fs::set_permissions(world.state("incoming"), fs::Permissions::from_mode(0o777)).unwrap();
-    let refused = Incoming::begin(&world.places, StoreKind::System);
-    assert!(matches!(refused, Err(StoreError::Untrusted { .. })));
+    for directory in [world.places.state(), world.state("incoming"), world.state("reports")] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    world.publish(id(2), Owner::current()).unwrap();
+    assert_eq!(mode(&world.places.state()), 0o755);
+    assert_eq!((mode(&world.state("incoming")), mode(&world.state("reports"))), (0o700, 0o711));
 }
 
 #[test]
@@ -154,11 +155,12 @@ fn directories_made_before_with_wrong_modes_are_closed_again() {
     let world = World::new();
     fs::create_dir_all(world.shelf()).unwrap();
     fs::create_dir_all(world.state("incoming")).unwrap();
-    for directory in [world.shelf(), world.state("incoming")] {
+    for directory in [world.shelf(), world.state("incoming"), world.state("reports")] {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     }
     world.publish(id(1), Owner::current()).unwrap();
     assert_eq!((mode(&world.shelf()), mode(&world.state("incoming"))), (0o700, 0o700));
+    assert_eq!(mode(&world.state("reports")), 0o711);
 }
 
 #[test]
@@ -339,6 +341,18 @@ mod as_root {
         assert_eq!(published.owner, Owner::ROOT);
         assert!(published.fallback.is_some());
         assert_eq!(fs::metadata(published.path.join(BUNDLE)).unwrap().uid(), 0);
+    }
+
+    #[test]
+    fn a_store_that_belongs_to_somebody_else_is_not_used() {
+        let Some(world) = world() else { return };
+        world.publish(id(1), Owner::current()).unwrap();
+        for directory in [world.places.state(), world.state("incoming")] {
+            std::os::unix::fs::chown(&directory, Some(USER.uid), None).unwrap();
+            let refused = Incoming::begin(&world.places, StoreKind::System);
+            assert!(matches!(refused, Err(StoreError::Untrusted { .. })), "{}", directory.display());
+            std::os::unix::fs::chown(&directory, Some(0), None).unwrap();
+        }
     }
 
     #[test]
