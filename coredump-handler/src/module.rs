@@ -48,6 +48,7 @@ pub struct Module {
     debug: OnceCell<Option<DebugFile>>,
     frames: OnceCell<FrameSections>,
     dwarf: OnceCell<Option<DwarfSections>>,
+    embedded: OnceCell<Option<Image>>,
 }
 
 /// Where a module's call frame information lies: sections with their addresses in the image.
@@ -111,6 +112,11 @@ impl Module {
             separate.or_else(|| DwarfSections::new(self.image()?, None))
         };
         self.dwarf.get_or_init(find).as_ref()
+    }
+
+    /// The compressed image inside the believed file, looked for once.
+    pub(crate) fn embedded(&self) -> Option<&Image> {
+        self.embedded.get_or_init(|| self.image()?.embedded()).as_ref()
     }
 
     /// The separate debug file, looked for once.
@@ -233,6 +239,7 @@ fn load(
         debug: OnceCell::new(),
         frames: OnceCell::new(),
         dwarf: OnceCell::new(),
+        embedded: OnceCell::new(),
     };
     Some((module, what))
 }

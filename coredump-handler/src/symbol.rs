@@ -1,6 +1,7 @@
 //! From addresses to functions, files and lines.
 //!
-//! Owns the order in which names are looked for: DWARF of the separate debug file, DWARF of the image, then symbol tables;
+//! Owns the order in which names are looked for: DWARF of the separate debug file, DWARF of the image, then symbol tables: theirs, and
+//! the one that some distributions compress into a stripped image;
 //! and the expansion of inlined calls into frames of their own. Never opens a process's paths and never believes an image
 //! (that is [`crate::module`]); a lookup that fails costs a name, never a frame.
 //!
@@ -100,7 +101,7 @@ impl<'m> Symbolizer<'m> {
 
 impl<'m> Sources<'m> {
     fn new(module: &'m Module) -> Self {
-        let images = [module.debug().map(|debug| &debug.image), module.image()];
+        let images = [module.debug().map(|debug| &debug.image), module.image(), module.embedded()];
         Sources {
             info: module.dwarf_sections().and_then(DebugInfo::new),
             tables: images.into_iter().flatten().filter_map(SymbolTable::new).collect(),

@@ -4,9 +4,11 @@
 //! was chosen by whoever wrote the file: sizes are bounded before anything is allocated, sums never wrap.
 
 use std::fs::File;
+use std::io::Read;
 use std::rc::Rc;
 
 use gimli::{BaseAddresses, EhFrameHdr};
+use lzma_rust2::XzReader;
 use object::read::{CompressedData, CompressionFormat};
 
 use super::section::{Section, Source};
@@ -170,6 +172,18 @@ impl Image {
                 build_id_in_notes(&self.source.read(offset, size.min(NOTES_LIMIT) as usize))
             })
             .collect()
+    }
+
+    /// The image inside it that distributions like Fedora put there: the symbol table of a stripped program.
+    pub(crate) fn embedded(&self) -> Option<Image> {
+        const COMPRESSED_LIMIT: usize = 16 << 20;
+        const MEMORY_LIMIT_KIB: u32 = 64 << 10;
+        let compressed =
+            self.section(".gnu_debugdata").whole(COMPRESSED_LIMIT).filter(|bytes| !bytes.is_empty())?;
+        let stream = XzReader::new_mem_limit(compressed.as_slice(), false, MEMORY_LIMIT_KIB);
+        let mut bytes = Vec::new();
+        stream.take(DECOMPRESSED_LIMIT).read_to_end(&mut bytes).ok()?;
+        Image::from_bytes(bytes)
     }
 
     /// Whether there is a section of that name with bytes in the file.
