@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use foretrace_ring::layout::*;
 use foretrace_ring::trail::Privacy;
 
+use crate::field;
 use crate::ring::{self, Ring};
 
 /// Bytes that a key may have.
@@ -34,7 +35,7 @@ pub fn annotate(key: &str, value: &str, privacy: Privacy) {
 
 fn write(ring: Ring, key: &str, value: &str, privacy: Privacy) -> bool {
     let value = if privacy == Privacy::Secret { "" } else { value };
-    let kept = &value[..value.floor_char_boundary(ANNOTATION_CAPACITY as usize - key.len())];
+    let kept = &value[..field::cut(value, ANNOTATION_CAPACITY as usize - key.len())];
     if kept.len() < value.len() {
         ring.count(AT_CUT);
     }

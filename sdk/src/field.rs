@@ -107,8 +107,8 @@ macro_rules! sequence {
 }
 
 sequence! {
-    str: Text, str::floor_char_boundary;
-    String: Text, |text: &String, limit| text.floor_char_boundary(limit);
+    str: Text, cut;
+    String: Text, |text: &String, limit| cut(text, limit);
     [u8]: Bytes, |bytes: &[u8], limit: usize| bytes.len().min(limit);
     Vec<u8>: Bytes, |bytes: &Vec<u8>, limit: usize| bytes.len().min(limit);
 }
@@ -161,6 +161,14 @@ unsafe impl<T: Field + ?Sized> Field for &T {
         // SAFETY: the caller's promise.
         unsafe { (**self).write_cut(at, limit) }
     }
+}
+
+/// How many of the first `limit` bytes of a text to keep, so that no character is split.
+pub(crate) fn cut(text: &str, limit: usize) -> usize {
+    if limit >= text.len() {
+        return text.len();
+    }
+    (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 /// What stands in an event for a secret: one byte, always 0. The value is not even looked at.
@@ -220,14 +228,21 @@ unsafe fn copy(to: *mut u8, bytes: &[u8]) {
             unsafe { to.wrapping_add(last).cast::<[u8; $size]>().write_unaligned(second) };
         }};
     }
-    match length {
-        8..=16 => halves!(8),
-        17..=32 => halves!(16),
-        4..=7 => halves!(4),
-        2..=3 => halves!(2),
-        1 => halves!(1),
-        // SAFETY: the caller's room; a ring and a borrowed slice do not overlap.
-        _ => unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, length) },
+    if length >= 8 {
+        if length <= 16 {
+            halves!(8);
+        } else if length <= 32 {
+            halves!(16);
+        } else {
+            // SAFETY: the caller's room; a ring and a borrowed slice do not overlap.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), to, length) };
+        }
+    } else if length >= 4 {
+        halves!(4);
+    } else if length >= 2 {
+        halves!(2);
+    } else if length == 1 {
+        halves!(1);
     }
 }
 

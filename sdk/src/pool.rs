@@ -47,12 +47,16 @@ pub(crate) fn take_block(ring: Ring) -> Option<Taken> {
 /// Takes the next cell. `None`: every one is being written.
 pub(crate) fn take_cell(ring: Ring) -> Option<Taken> {
     let cells = ring.geometry.cells;
-    for pins in [false, true] {
-        for _ in 0..cells {
+    // When nearly everything is open or pinned, looking everywhere for a closed cell would cost more than a pin is
+    // worth.
+    for (pins, most) in [(false, cells / 4), (true, cells)] {
+        let mut seen = 0;
+        while seen < most {
             let ticket = ring.word(AT_TICKET).fetch_add(1, Ordering::Relaxed);
             let cell = (ticket % u64::from(cells)) as u32;
             let word = ring.descriptor(cell).load(Ordering::Relaxed);
-            let taken = if word & STATE == MEMBER || word & WHOLE != 0 {
+            let in_block = word & STATE == MEMBER || word & WHOLE != 0;
+            let taken = if in_block {
                 split(ring, cell - cell % BLOCK_CELLS, pins)
             } else {
                 claim(ring, cell, word, pins, 0)
@@ -60,9 +64,20 @@ pub(crate) fn take_cell(ring: Ring) -> Option<Taken> {
             if taken.is_some() {
                 return taken;
             }
+            let left = BLOCK_CELLS - cell % BLOCK_CELLS;
+            seen += if in_block { left } else { 1 };
+            if in_block {
+                skip(ring, ticket + 1, left - 1);
+            }
         }
     }
     None
+}
+
+/// Moves the ticket over the rest of a block that cannot be had, unless others have moved it meanwhile.
+fn skip(ring: Ring, ticket: u64, cells: u32) {
+    let next = ticket + u64::from(cells);
+    let _ = ring.word(AT_TICKET).compare_exchange(ticket, next, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 fn may_be_reused(word: u64, pins: bool) -> bool {

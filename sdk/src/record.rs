@@ -22,14 +22,14 @@ const HEADER: usize = EVENT_HEADER as usize;
 /// May be called from a signal handler, also from one that interrupts a recording.
 #[inline(always)]
 pub fn record<F: Fields>(site: &'static Site, word: u64, fields: F) {
-    if !(site::signature_of(word) == u64::from(F::SIGNATURE) && record_here(word as u16, &fields)) {
+    if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &fields)) {
         record_slowly(site, &fields);
     }
 }
 
 /// The fast path. False: it is not for this event.
 #[inline(always)]
-fn record_here<F: Fields>(id: u16, fields: &F) -> bool {
+fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
     let thread = thread::current();
     if thread.frame.get() != 0 {
         return false;
@@ -41,21 +41,22 @@ fn record_here<F: Fields>(id: u16, fields: &F) -> bool {
         let size = HEADER + fields.size();
         let commit = level.commit.get();
         let start = (commit as u32 / 8) as usize;
-        if (start + size) as i64 > level.limit.get() || !ring::is_live() {
+        if (start + size) as i64 > level.limit.get() {
             break 'done false;
         }
         let time = clock::counter();
-        if time.wrapping_sub(thread.epoch.get()) >> clock::EPOCH != 0 {
+        // In a forked child the span is 0, and no time is near.
+        if time.wrapping_sub(thread.epoch.get()) >= ring::span() {
             break 'done false;
         }
         let base = level.base.get();
         // SAFETY: a packet with room for the event: `limit` is its size, and only this thread, at this nesting level,
         // writes into it.
-        unsafe { write(base.wrapping_add(start), time, id, fields) };
+        unsafe { write(base.wrapping_add(start), time, word, fields) };
         // SAFETY: the commit word of that packet, aligned; only used atomically.
         let shared = unsafe { &*base.wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
         shared.store(commit + ONE_EVENT + size as u64 * 8, Ordering::Release);
-        level.commit.set(commit + ONE_EVENT + size.next_multiple_of(8) as u64 * 8);
+        level.commit.set(commit + ONE_EVENT + ((size + 7) & !7) as u64 * 8);
         true
     };
     compiler_fence(Ordering::SeqCst);
@@ -63,14 +64,14 @@ fn record_here<F: Fields>(id: u16, fields: &F) -> bool {
     done
 }
 
-/// Writes header and payload.
+/// Writes header and payload. The event type's number is in the word's upper 16 bits.
 ///
 /// # Safety
 /// There is room for both at `at`.
 #[inline(always)]
-unsafe fn write<F: Fields>(at: *mut u8, time: u64, id: u16, fields: &F) {
+unsafe fn write<F: Fields>(at: *mut u8, time: u64, word: u64, fields: &F) {
     // SAFETY: the caller's room.
-    unsafe { at.cast::<u64>().write_unaligned((time << 16 | u64::from(id)).to_le()) };
+    unsafe { at.cast::<u64>().write_unaligned((time << 16 | word >> site::NUMBER).to_le()) };
     // SAFETY: the caller's room behind the header.
     unsafe { fields.write(at.wrapping_add(HEADER)) };
 }
@@ -96,7 +97,7 @@ pub(crate) fn record_as<F: Fields>(ring: Ring, id: u16, fields: &F) {
     }
     if let Some(place) = writer::place(ring, size) {
         // SAFETY: the place has room for `size` bytes.
-        unsafe { write(place.at, place.time, id, fields) };
+        unsafe { write(place.at, place.time, u64::from(id) << site::NUMBER, fields) };
         place.commit(size, true);
     }
 }

@@ -149,7 +149,8 @@ impl Place {
     fn of(file: &str, line: u32) -> Place {
         let mut place = Place { bytes: [0; 200], length: 0 };
         // The end of a long path says more than its beginning.
-        let file = &file[file.ceil_char_boundary(file.len().saturating_sub(180))..];
+        let start = file.len().saturating_sub(180);
+        let file = (start..=file.len()).find_map(|start| file.get(start..)).unwrap_or("");
         // What does not fit is left out: there is nothing better to do.
         let _ = write!(place, "{file}:{line}");
         place

@@ -13,9 +13,9 @@ use crate::{clock, host, thread};
 
 /// A page that a forked child finds zeroed (MADV_WIPEONFORK), however it was forked.
 #[repr(C, align(4096))]
-pub(crate) struct Page {
-    /// Not 0: this process has a ring and threads may write it.
-    live: AtomicU64,
+struct Page {
+    /// Ticks after which a thread takes the slow path, if this process has a ring; else 0: every thread takes it.
+    span: AtomicU64,
     /// [`BEGUN`] or [`REPLACING`]. 0 while there is a mapping: that mapping is the parent's.
     begun: AtomicU64,
     _rest: [u64; 510],
@@ -26,8 +26,33 @@ const BEGUN: u64 = 1;
 /// This process is replacing its parent's ring by its own.
 const REPLACING: u64 = 2;
 
-/// The page. Zeroed and as large as a page, so it lies in anonymous memory, which alone can be wiped.
-pub(crate) static PAGE: Page = Page { live: AtomicU64::new(0), begun: AtomicU64::new(0), _rest: [0; 510] };
+#[cfg(not(target_arch = "x86_64"))]
+unsafe extern "C" {
+    fn foretrace_page_address() -> *const Page;
+}
+
+/// The page, which `thread.c` owns: zeroed and as large as a page, so that it lies in anonymous memory, which alone can
+/// be wiped.
+#[inline(always)]
+fn page() -> &'static Page {
+    let page: *const Page;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: takes the address of a variable that is linked into the same program or library.
+    unsafe {
+        core::arch::asm!(
+            "lea {page}, [rip + foretrace_page]",
+            page = out(reg) page,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        // SAFETY: the C function has no preconditions.
+        page = unsafe { foretrace_page_address() };
+    }
+    // SAFETY: the variable is as large and as aligned as the type, zeroes are a value of it, and it is only used here.
+    unsafe { &*page }
+}
 
 /// The mapping, null before the first event.
 static BASE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
@@ -44,12 +69,18 @@ static EARLY: AtomicU64 = AtomicU64::new(0);
 /// Whether threads of this process may write the ring that is mapped.
 #[inline(always)]
 pub(crate) fn is_live() -> bool {
-    PAGE.live.load(Ordering::Relaxed) != 0
+    span() != 0
+}
+
+/// Ticks after which a thread takes the slow path: to look after the clock, and to notice a fork at once.
+#[inline(always)]
+pub(crate) fn span() -> u64 {
+    page().span.load(Ordering::Relaxed)
 }
 
 /// The word that [`is_live`] looks at.
 pub(crate) fn live_word() -> &'static AtomicU64 {
-    &PAGE.live
+    &page().span
 }
 
 /// This process's ring.
@@ -126,14 +157,14 @@ fn make() -> Option<Ring> {
     let parents = BASE.load(Ordering::Acquire);
     let made = if parents.is_null() {
         first()
-    } else if PAGE.begun.load(Ordering::Acquire) == BEGUN {
+    } else if page().begun.load(Ordering::Acquire) == BEGUN {
         // Another thread (or the recording that this signal handler interrupted) has mapped it and is about to say so.
         Some(mapped())
     } else {
         return after_fork(parents);
     };
     match made {
-        Some(_) => PAGE.live.store(1, Ordering::Release),
+        Some(_) => page().span.store(1 << clock::EPOCH, Ordering::Release),
         None => OFF.store(1, Ordering::Relaxed),
     }
     made
@@ -153,7 +184,7 @@ fn first() -> Option<Ring> {
     };
     let geometry = Geometry::of_pool(u64::from(cells) * u64::from(CELL_SIZE));
     wipe_on_fork();
-    PAGE.begun.store(BEGUN, Ordering::Release);
+    page().begun.store(BEGUN, Ordering::Release);
     let (base, descriptor) = map(geometry)?;
     let ring = Ring { base, geometry };
     fill(ring, None);
@@ -172,7 +203,7 @@ fn first() -> Option<Ring> {
 
 /// A forked child's ring, in the place of its parent's: whatever still points there then points into the child's.
 fn after_fork(parents: *mut u8) -> Option<Ring> {
-    if PAGE.begun.compare_exchange(0, REPLACING, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if page().begun.compare_exchange(0, REPLACING, Ordering::AcqRel, Ordering::Acquire).is_err() {
         EARLY.fetch_add(1, Ordering::Relaxed);
         return None;
     }
@@ -195,8 +226,8 @@ fn after_fork(parents: *mut u8) -> Option<Ring> {
     }
     remember(descriptor);
     parent.word(AT_DISCARDED).fetch_add(EARLY.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-    PAGE.live.store(1, Ordering::Release);
-    PAGE.begun.store(BEGUN, Ordering::Release);
+    page().span.store(1 << clock::EPOCH, Ordering::Release);
+    page().begun.store(BEGUN, Ordering::Release);
     // The same address, now the child's memory.
     Some(parent)
 }
@@ -207,7 +238,7 @@ fn remember(descriptor: i32) {
 }
 
 fn wipe_on_fork() {
-    let page = ptr::addr_of!(PAGE).cast_mut().cast();
+    let page = ptr::from_ref(page()).cast_mut().cast();
     // SAFETY: the page is ours, whole and anonymous; the advice changes what a child sees of it, nothing here.
     unsafe { libc::madvise(page, size_of::<Page>(), libc::MADV_WIPEONFORK) };
 }

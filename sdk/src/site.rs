@@ -29,7 +29,8 @@ pub struct Declaration {
     pub fields: &'static [(&'static str, Privacy)],
 }
 
-/// A call site: 0 is off, [`UNKNOWN`] not yet reached, else the signature of the fields and the event type's number.
+/// A call site: 0 is off, [`UNKNOWN`] not yet reached, else the event type's number (from bit 48 on, so that one
+/// instruction puts it behind the time) and the signature of its fields (the lower half).
 #[derive(Debug)]
 pub struct Site {
     word: AtomicU64,
@@ -38,8 +39,10 @@ pub struct Site {
     declaration: Declaration,
 }
 
-/// No signature and number make this word.
-const UNKNOWN: u64 = u64::MAX;
+/// Where the number is in a site's word.
+pub(crate) const NUMBER: u32 = 48;
+/// No signature is 0, so that no number and signature make this word.
+const UNKNOWN: u64 = 1 << 32;
 
 impl Site {
     /// A site that was not yet reached.
@@ -72,8 +75,8 @@ impl Site {
             if seen == 0 {
                 return None;
             }
-            if signature_of(seen) == u64::from(signature) {
-                return Some(seen as u16);
+            if signature_of(seen) == signature {
+                return Some((seen >> NUMBER) as u16);
             }
         }
         ring.count(AT_DISCARDED);
@@ -107,14 +110,14 @@ impl Site {
                 fields: &fields[..count],
             },
         )?;
-        Some(u64::from(signature) << 16 | u64::from(id))
+        Some(u64::from(id) << NUMBER | u64::from(signature))
     }
 }
 
 /// The signature in a site's word.
 #[inline(always)]
-pub(crate) fn signature_of(word: u64) -> u64 {
-    word >> 16
+pub(crate) fn signature_of(word: u64) -> u32 {
+    word as u32
 }
 
 /// Writes a declaration into the schema area under a new number. `None`, and counted: there are no more numbers, or
@@ -144,7 +147,7 @@ fn publish(ring: Ring, event: &EventDecl<'_>) -> Option<()> {
     let first = taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, room).ok()?;
     let at = ring.geometry.schema + first * u64::from(SCHEMA_SIZE);
     let size = slots * u64::from(SCHEMA_SIZE) * 8;
-    let sizes = |content: u64| content * 8 | size << 32;
+    let sizes = |content: u64| (content * 8) | size << 32;
     let uuid = ring.word(AT_UUID).load(Ordering::Relaxed);
     let uuid_end = ring.word(AT_UUID + 8).load(Ordering::Relaxed);
     ring.word(at).store(u64::from(SCHEMA_MAGIC) | uuid << 32, Ordering::Relaxed);

@@ -112,11 +112,18 @@ fn wait_for(child: c_int) {
     loop {
         // SAFETY: waits for our own child; no status is wanted.
         let answer = unsafe { libc::waitpid(child, ptr::null_mut(), libc::__WALL) };
-        // SAFETY: the calling thread's errno.
-        if answer >= 0 || unsafe { *libc::__errno_location() } != libc::EINTR {
+        if answer >= 0 || errno() != libc::EINTR {
             return;
         }
     }
+}
+
+/// The last system call's error; in the children that of our thread, which is suspended.
+fn errno() -> c_int {
+    // SAFETY: no preconditions.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: the thread's own variable.
+    unsafe { *place }
 }
 
 /// In the child: starts the grandchild and ends, so that the grandchild is nobody's zombie.
@@ -146,8 +153,7 @@ extern "C" fn execute(orders: *mut c_void) -> c_int {
     unsafe { libc::setsid() };
     // SAFETY: terminated strings in terminated arrays.
     unsafe { libc::execve(orders.program, orders.arguments.as_ptr(), orders.environment) };
-    // SAFETY: the calling thread's errno (our parent's, which is suspended).
-    orders.failure.store(unsafe { *libc::__errno_location() }, Ordering::Relaxed);
+    orders.failure.store(errno(), Ordering::Relaxed);
     127
 }
 

@@ -26,6 +26,12 @@ _Static_assert(sizeof(struct foretrace_thread) <= 128, "a late dlopen must still
 
 __attribute__((tls_model("initial-exec"), aligned(64))) __thread struct foretrace_thread foretrace_tls;
 
+/*
+ * A page that a forked child finds zeroed (ring.rs asks the kernel for that, and says what is in it). Hidden, so that
+ * code reaches it without asking the linker's tables.
+ */
+__attribute__((visibility("hidden"), aligned(4096))) unsigned char foretrace_page[4096];
+
 static pthread_key_t key;
 static int has_key;
 
@@ -36,6 +42,11 @@ void foretrace_thread_ends(void);
 struct foretrace_thread *foretrace_tls_address(void)
 {
     return &foretrace_tls;
+}
+
+unsigned char *foretrace_page_address(void)
+{
+    return foretrace_page;
 }
 
 static void thread_ends(void *unused)

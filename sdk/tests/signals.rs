@@ -40,13 +40,13 @@ fn a_handler_that_interrupts_recordings_tears_none_of_them() {
             })
         })
         .collect();
-    for round in 0..20_000 {
+    for round in 0..6000 {
         for writer in &writers {
             let signal = if round % 2 == 0 { libc::SIGUSR1 } else { libc::SIGUSR2 };
             // SAFETY: the thread has not been joined.
             unsafe { libc::pthread_kill(writer.as_pthread_t(), signal) };
         }
-        if round % 1000 == 0 {
+        if round % 1500 == 0 {
             check(&rings::snapshot());
         }
     }

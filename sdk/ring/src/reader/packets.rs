@@ -168,8 +168,12 @@ fn copy<M: Memory + ?Sized>(memory: &M, head: &Head, cell: u64) -> Copied {
     }
     let at = head.pool.item(cell);
     let room = if word & WHOLE == 0 { CELL_SIZE } else { BLOCK_SIZE };
-    let copied =
-        copy_content(memory, at, u64::from(room), word & WHOLE != 0 && cell % u64::from(BLOCK_CELLS) != 0);
+    let copied = copy_content(
+        memory,
+        at,
+        u64::from(room),
+        word & WHOLE != 0 && !cell.is_multiple_of(u64::from(BLOCK_CELLS)),
+    );
     // The words of the copy mean something only if the packet is still the one whose commit word was read.
     let same = memory
         .load(descriptor)
