@@ -58,6 +58,8 @@ int main(void)
     if (child == 0) {
         for (uint64_t n = 0; n < 77; n++)
             ft_event(FT_INFO, "child", ft_u64("n", n));
+        /* It ends when its parent does, however that ends. */
+        close(to_child[1]);
         status = write(to_parent[1], &byte, 1) != 1 || read(to_child[0], &byte, 1) != 1;
         _exit(status);
     }
