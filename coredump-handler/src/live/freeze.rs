@@ -20,8 +20,12 @@ use crate::core::{Registers, ThreadState};
 use crate::process::{Part, Process, thread_names};
 use crate::successor;
 
-/// A thread that has not stopped by then is left out.
-const PATIENCE: Duration = Duration::from_millis(60);
+/// How long the first thread may take to stop: until then nothing stands still, and the machine may be busy.
+const FIRST: Duration = Duration::from_millis(500);
+/// How long the others wait, standing still, for one more to stop.
+const NEXT: Duration = Duration::from_millis(90);
+/// The whole stop takes no longer than this.
+const ALL: Duration = Duration::from_secs(1);
 /// New threads may appear while others are being stopped; after so many looks the rest is left out.
 const ROUNDS: usize = 8;
 
@@ -41,7 +45,7 @@ pub enum FreezeError {
     #[error("the process is crashing and cannot be stopped")]
     Crashing,
     /// None of its threads stopped in time.
-    #[error("none of its threads stopped within {} ms", PATIENCE.as_millis())]
+    #[error("none of its threads stopped within {} ms", FIRST.as_millis())]
     Busy,
     /// The system refused something else.
     #[error(transparent)]
@@ -71,8 +75,9 @@ impl Frozen {
         let (answer, answered) = channel();
         let mut tasks = Tasks::of(process)?;
         let tracer = std::thread::Builder::new().name("tracer".into()).spawn(move || {
-            let mut tracer = Tracer { stopped: BTreeMap::new(), problems: Vec::new() };
-            let outcome = tracer.stop(&mut tasks, since + PATIENCE);
+            let mut tracer =
+                Tracer { stopped: BTreeMap::new(), problems: Vec::new(), since, deadline: since + FIRST };
+            let outcome = tracer.stop(&mut tasks);
             let outcome = outcome.map(|()| (tracer.registers(), std::mem::take(&mut tracer.problems)));
             let failed = outcome.is_err();
             if answer.send(outcome).is_ok() && !failed {
@@ -126,6 +131,12 @@ impl Tasks {
         let listing = self.process.read(Part::Threads).map_err(gone)?;
         Ok(thread_names(&listing).into_iter().map(|(tid, _)| tid).collect())
     }
+
+    fn has_ended(&self) -> bool {
+        let Ok(status) = self.process.read(Part::Status) else { return true };
+        let mut lines = status.split(|byte| *byte == b'\n');
+        lines.any(|line| line.starts_with(b"State:\tZ") || line.starts_with(b"State:\tX"))
+    }
 }
 
 fn gone(error: io::Error) -> FreezeError {
@@ -139,10 +150,12 @@ struct Tracer {
     // Thread ID and the signal to hand on.
     stopped: BTreeMap<i32, i32>,
     problems: Vec<Problem>,
+    since: Instant,
+    deadline: Instant,
 }
 
 impl Tracer {
-    fn stop(&mut self, tasks: &mut Tasks, deadline: Instant) -> Result<(), FreezeError> {
+    fn stop(&mut self, tasks: &mut Tasks) -> Result<(), FreezeError> {
         let mut known = Vec::new();
         let mut refused = None;
         let mut late = 0;
@@ -165,7 +178,7 @@ impl Tracer {
                     Err(error) => refused = Some(error),
                 }
             }
-            late += seized.into_iter().filter(|tid| !self.wait(*tid, deadline)).count();
+            late += seized.into_iter().filter(|tid| !self.wait(*tid)).count();
         }
         if late > 0 {
             self.problems.push(Problem::new(
@@ -175,6 +188,8 @@ impl Tracer {
         }
         match (self.stopped.is_empty(), refused) {
             (false, _) => Ok(()),
+            // What only waits to be reaped cannot be traced either.
+            (true, Some(_)) if tasks.has_ended() => Err(FreezeError::Gone),
             (true, Some(error)) => Err(FreezeError::Refused(error)),
             (true, None) if late > 0 => Err(FreezeError::Busy),
             (true, None) => Err(FreezeError::Gone),
@@ -182,7 +197,7 @@ impl Tracer {
     }
 
     // False if it has neither stopped nor ended by then.
-    fn wait(&mut self, tid: i32, deadline: Instant) -> bool {
+    fn wait(&mut self, tid: i32) -> bool {
         let mut pause = Duration::from_micros(20);
         loop {
             let mut status = 0;
@@ -191,13 +206,14 @@ impl Tracer {
             if waited == tid {
                 if libc::WIFSTOPPED(status) {
                     self.stopped.insert(tid, pending_signal(status));
+                    self.deadline = (Instant::now() + NEXT).min(self.since + ALL);
                 }
                 return true;
             }
             if waited < 0 && Errno::last() != Errno::EINTR {
                 return true;
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= self.deadline {
                 return false;
             }
             std::thread::sleep(pause);
