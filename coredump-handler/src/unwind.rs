@@ -21,7 +21,6 @@ use std::rc::Rc;
 use foretrace_report::schema::{Problem, Trust};
 
 use crate::core::Registers;
-use crate::maps::Mapping;
 use crate::memory::Memory;
 use crate::module::Modules;
 use cfi::{Rules, Tables};
@@ -111,24 +110,6 @@ impl Walk {
 /// Walks one thread. For more than one use an [`Unwinder`], which remembers what it has read.
 pub fn unwind(registers: &Registers, modules: &Modules, memory: &dyn Memory) -> Vec<Step> {
     Unwinder::new(modules).walk(registers, memory).steps
-}
-
-/// Whether a memory fault at `fault`, with the stack pointer at `sp`, is a stack that ran full: both lie close together,
-/// where nothing may be read or written, right below memory that may.
-pub fn is_stack_overflow(fault: u64, sp: u64, maps: &[Mapping]) -> bool {
-    /// The kernel's gap below a main stack, and more than any thread's guard.
-    const REACH: u64 = 1 << 20;
-    let below = fault.min(sp);
-    let accessible = |mapping: &&Mapping| mapping.readable || mapping.writable;
-    let above = maps.iter().filter(accessible).filter(|mapping| mapping.end > below).min_by_key(|m| m.start);
-    fault.abs_diff(sp) < REACH
-        && !maps.iter().filter(accessible).any(|mapping| mapping.contains(fault))
-        && above.is_some_and(|stack| {
-            stack.writable
-                && !stack.executable
-                && stack.inode == 0
-                && stack.start.saturating_sub(below) < REACH
-        })
 }
 
 /// Walks the threads of one process.
@@ -334,23 +315,6 @@ mod tests {
         }
         let mut circle = Circle::default();
         assert!(!(0..10_000).any(|n| circle.closes(1, n)), "growing is no circle");
-    }
-
-    #[test]
-    fn a_full_stack_is_told_from_other_faults() {
-        let map =
-            |start, end, readable, writable| Mapping { start, end, readable, writable, ..Mapping::default() };
-        let maps = [
-            map(0x10_0000, 0x20_0000, true, true),
-            map(0x7000_0000, 0x7000_1000, false, false),
-            map(0x7000_1000, 0x7080_1000, true, true),
-        ];
-        assert!(is_stack_overflow(0x7000_0ff8, 0x7000_1000, &maps));
-        assert!(is_stack_overflow(0x7000_0000, 0x7000_0800, &maps), "a large frame");
-        assert!(!is_stack_overflow(0, 0x7000_2000, &maps), "a null pointer");
-        assert!(!is_stack_overflow(0x7000_1ff8, 0x7000_2000, &maps), "that is still stack");
-        assert!(!is_stack_overflow(0x7000_0ff8, 0x7070_0000, &maps), "a wild pointer into the guard");
-        assert!(!is_stack_overflow(0x40_0000, 0x40_0100, &maps), "nothing above");
     }
 
     #[test]
