@@ -12,7 +12,7 @@ use foretrace_report::bundle::{BundleReader, REPORT};
 use foretrace_report::receipt::{Destination, Protocol, Receipt};
 use foretrace_report::socorro;
 use foretrace_report::text::escape;
-use foretrace_report::{Class, ClassSet, Preset};
+use foretrace_report::{Class, ClassSet, Preset, Report};
 use foretrace_store::{ReportDir, SALT, Settings};
 use nix::unistd::{Uid, User};
 
@@ -145,7 +145,8 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
     }
     line(String::new());
     line(format!("In outgoing.zip (sha256 {}):", receipt.outgoing_sha256));
-    line(format!("  {:<44} {:>10}  {}", REPORT, "", "summary, and what of it was granted"));
+    let facts = serde_json::to_vec_pretty(&outgoing.report).map_or(0, |json| json.len() as u64);
+    line(format!("  {REPORT:<44} {:>10}  {}", size(facts), facts_in(&outgoing.report)));
     for part in &outgoing.report.parts {
         line(format!("  {:<44} {:>10}  {}", escape(&part.name), size(part.bytes), part.class));
     }
@@ -184,6 +185,22 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
         }
     }
     text
+}
+
+/// What `report.json` holds beyond the summary, in words.
+fn facts_in(report: &Report) -> String {
+    let counted = |count: usize, what: &str| match count {
+        0 => String::new(),
+        1 => format!(", 1 {what}"),
+        more => format!(", {more} {what}s"),
+    };
+    let message = if report.message.is_some() { ", the program's message" } else { "" };
+    format!(
+        "summary{}{}{message}{}",
+        counted(report.threads.len(), "backtrace"),
+        counted(report.annotations.len(), "annotation"),
+        counted(report.problems.len(), "problem")
+    )
 }
 
 /// The same for programs.

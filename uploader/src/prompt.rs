@@ -168,7 +168,7 @@ fn title(preset: Preset) -> String {
 
 fn words(preset: Preset) -> &'static str {
     match preset.0 {
-        Class::Summary => "program, version, signal, and a name for this kind of crash",
+        Class::Summary => "program, version, system, signal, a name for this kind of crash",
         Class::Stack => "the functions that each thread was in",
         Class::Trail => "what the program itself recorded before it happened",
         Class::Logs => "lines of the system's logs from that time",

@@ -155,8 +155,10 @@ pub fn redact<R: Read + Seek>(
     salt: &Salt,
     rules: &Rules,
 ) -> Result<Outgoing, BundleError> {
-    let mut redaction = Redaction { granted, salt, rules, removed: Removed::default(), withheld: Vec::new() };
     let original = bundle.report()?;
+    let sizes = original.parts.iter().map(|part| (part.name.clone(), part.bytes)).collect();
+    let mut redaction =
+        Redaction { granted, salt, rules, sizes, removed: Removed::default(), withheld: Vec::new() };
     let mut report = redaction.report(original);
     let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
     let names = bundle.names();
@@ -164,14 +166,14 @@ pub fn redact<R: Read + Seek>(
         if granted.contains(Class::Trail) {
             report.problems.extend(redaction.trail(bundle, &source, &mut writer)?);
         } else {
-            redaction.withhold_all(bundle, &source.names, Class::Trail);
+            redaction.withhold_all(&source.names, Class::Trail);
         }
     }
     for name in names.iter().filter(|name| *name != REPORT) {
         match class_of(name) {
             Some(Class::Trail) | None => {}
             Some(class) if !granted.contains(class) => {
-                redaction.withhold_all(bundle, std::slice::from_ref(name), class);
+                redaction.withhold_all(std::slice::from_ref(name), class);
             }
             Some(_) => match bundle.part(name) {
                 Ok(content) => writer.add(name, &redaction.part(name, content))?,
@@ -192,6 +194,8 @@ struct Redaction<'a> {
     granted: ClassSet,
     salt: &'a Salt,
     rules: &'a Rules,
+    /// What the report says of its parts' sizes: what stays here is not unpacked.
+    sizes: BTreeMap<String, u64>,
     removed: Removed,
     withheld: Vec<Withheld>,
 }
@@ -201,9 +205,9 @@ impl Redaction<'_> {
         self.withheld.push(Withheld { name: name.to_owned(), class, bytes });
     }
 
-    fn withhold_all<R: Read + Seek>(&mut self, bundle: &mut BundleReader<R>, names: &[String], class: Class) {
+    fn withhold_all(&mut self, names: &[String], class: Class) {
         for name in names {
-            let bytes = bundle.part(name).map_or(0, |content| content.len() as u64);
+            let bytes = self.sizes.get(name).copied().unwrap_or(0);
             self.withhold(name, class, bytes);
         }
     }

@@ -4,7 +4,9 @@
 //! how it ended. A process killed at any step leaves the report here, and either no attempt or one that counts as
 //! doubtful. Questions are asked before the uploader's lock is taken: a person thinking does not stop anybody else.
 
+use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use foretrace_store::{
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use nix::sys::termios::{FlushArg, tcflush};
 use serde::Serialize;
 
 use crate::arguments;
@@ -230,7 +233,10 @@ fn ask(context: &Context, report: &ReportDir, content: &Report) -> Result<Option
         Ok((outgoing, receipt)) => outgoing::describe(&outgoing, &receipt),
         Err(error) => format!("It cannot be shown: {}", escape(&format!("{error:#}"))),
     };
-    let mut input = BufReader::new(Patient::new(io::stdin(), THINKING_TIME));
+    let terminal = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // What was typed before the question was there is no answer to it. A terminal that cannot do it has nothing to lose.
+    let _ = tcflush(&terminal, FlushArg::TCIFLUSH);
+    let mut input = BufReader::new(Patient::new(terminal, THINKING_TIME));
     let choice = prompt::ask(&mut input, &mut io::stdout().lock(), &question, &mut preview)?;
     match choice {
         Choice::Send(classes) => {

@@ -52,7 +52,7 @@ impl Redaction<'_> {
             .and_then(|name| Some((name, String::from_utf8(bundle.part(name).ok()?).ok()?)));
         let hidden = metadata.and_then(|(name, text)| Some((name, self.metadata(&text)?, text)));
         let Some((metadata_name, hidden, original)) = hidden else {
-            self.withhold_all(bundle, &source.names, Class::Trail);
+            self.withhold_all(&source.names, Class::Trail);
             let folder =
                 source.names.first().and_then(|name| name.rsplit_once('/')).map_or("trace", |(f, _)| f);
             return Ok(vec![Problem::new(
@@ -75,7 +75,7 @@ impl Redaction<'_> {
                     problems.extend(losses.into_iter().map(|what| Problem::new(name.as_str(), what)));
                 }
                 Err(why) => {
-                    self.withhold_all(bundle, std::slice::from_ref(name), Class::Trail);
+                    self.withhold_all(std::slice::from_ref(name), Class::Trail);
                     problems.push(Problem::new(name.as_str(), format!("The part was left out: {why}.")));
                 }
             }

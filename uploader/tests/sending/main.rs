@@ -410,6 +410,29 @@ fn at_a_terminal_a_yes_sends_and_hanging_up_does_not() {
     }
 }
 
+#[test]
+fn root_does_not_answer_for_others() {
+    if !nix::unistd::geteuid().is_root() {
+        // Nobody else can put a report into another user's hands.
+        return;
+    }
+    let server = Server::start([]);
+    let world = World::with_server(&server.url());
+    let id = world.handed_to(1000, "painter");
+    for arguments in [
+        vec!["consent", &id.short(), "--grant", "trail"],
+        vec!["consent", &id.short(), "--deny"],
+        vec!["send", &id.short()],
+    ] {
+        let said = world.run(&arguments);
+        assert_eq!(said.code, Some(1));
+        assert!(said.text.contains("belongs to the user with ID 1000"), "{said:?}");
+    }
+    world.set(&format!("[Upload]\nUrl={}\n[Consent]\nDefault=always\n", server.url()));
+    world.done(&["send", "--all"]);
+    assert_eq!(server.connections(), 0);
+}
+
 /// Runs the command on a pseudo-terminal; types once the question is there, or hangs up. `quiet` must hold until then.
 fn at_a_terminal(world: &World, arguments: &[&str], typed: Option<&str>, quiet: impl Fn() -> bool) -> String {
     use std::io::{Read, Write};
