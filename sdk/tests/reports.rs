@@ -19,7 +19,7 @@ fn wait_for(file: &Path) -> Vec<String> {
     let start = Instant::now();
     loop {
         if let Ok(text) = std::fs::read_to_string(file) {
-            std::fs::remove_file(file).unwrap();
+            std::fs::remove_file(file).expect("it was just read");
             return text.lines().map(String::from).collect();
         }
         assert!(start.elapsed() < Duration::from_secs(10), "the program was not started");

@@ -28,6 +28,7 @@ fn a_handler_that_interrupts_recordings_tears_none_of_them() {
         // SAFETY: a valid action whose handler records only.
         assert_eq!(unsafe { libc::sigaction(signal, &new, std::ptr::null_mut()) }, 0);
     }
+    foretrace::start();
     let writers: Vec<_> = (0..2_u64)
         .map(|writer| {
             std::thread::spawn(move || {
