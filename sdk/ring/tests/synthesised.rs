@@ -1,0 +1,374 @@
+//! Rings made byte by byte from the drawing in `layout.rs`, without its constants: the reader must agree with the
+//! drawing, not with itself.
+
+use std::cell::Cell;
+
+use foretrace_ring::reader::{self, RingError};
+use foretrace_ring::trail::Value;
+use foretrace_ring::{Memory, Snapshot, Trail};
+use proptest::prelude::*;
+
+const SCHEMA: usize = 4096 + 64 * 512;
+const SLOTS: usize = SCHEMA + 4 * 512;
+const DESCRIPTORS: usize = SLOTS + 8 * 128;
+const CELLS: usize = 64;
+const POOL: usize = DESCRIPTORS + CELLS * 8;
+const SIZE: usize = POOL + CELLS * 1024;
+const UUID: [u8; 16] = *b"0123456789abcdef";
+
+const OPEN: u64 = 1;
+const PINNED: u64 = 2;
+const CLOSED: u64 = 3;
+const BUSY: u64 = 4;
+const MEMBER: u64 = 5;
+
+/// A ring under construction.
+#[derive(Clone)]
+struct Synthesis(Vec<u8>);
+
+impl Synthesis {
+    fn new() -> Synthesis {
+        let mut ring = Synthesis(vec![0; SIZE]);
+        ring.0[0..8].copy_from_slice(b"FORETRC1");
+        ring.half(8, 1);
+        ring.half(12, 4096);
+        ring.0[16..32].copy_from_slice(&UUID);
+        ring.word(32, SIZE as u64);
+        ring.half(40, 4711);
+        ring.half(44, 0);
+        ring.word(48, 99);
+        for (at, place, count, each) in
+            [(56, 4096, 64, 512), (72, SCHEMA, 4, 512), (88, SLOTS, 8, 128), (120, POOL, 0, 0)]
+        {
+            ring.word(at, place as u64);
+            if count > 0 {
+                ring.half(at + 8, count);
+                ring.half(at + 12, each);
+            }
+        }
+        ring.word(104, DESCRIPTORS as u64);
+        ring.half(112, CELLS as u32);
+        ring.half(116, 1024);
+        ring.half(128, 16);
+        // One clock pair: tick 1000 was 2026-01-01 00:00:00, and ticks are nanoseconds.
+        ring.word(192, 1);
+        for (index, word) in [1000, 1000, 1_767_225_600_000_000_000, 1_000_000_000].into_iter().enumerate() {
+            ring.word(256 + index * 8, word);
+        }
+        ring.word(456, 8);
+        ring.declare(0, "event { name = \"a:b\"; id = 1; stream_id = 0; loglevel = 6; fields := struct { uint64_t _v; }; };\n");
+        ring
+    }
+
+    fn half(&mut self, at: usize, value: u32) {
+        self.0[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn word(&mut self, at: usize, value: u64) {
+        self.0[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn declare(&mut self, index: usize, text: &str) {
+        let at = SCHEMA + index * 512;
+        self.half(at, 0x75D1_1D57);
+        self.0[at + 4..at + 20].copy_from_slice(&UUID);
+        self.half(at + 24, (37 + text.len() as u32) * 8);
+        self.half(at + 28, 512 * 8);
+        self.0[at + 34] = 0;
+        self.0[at + 37..at + 37 + text.len()].copy_from_slice(text.as_bytes());
+        self.word(544, index as u64 + 1);
+    }
+
+    fn packet(&mut self, packet: &Packet) {
+        let at = POOL + packet.cell * 1024;
+        self.half(at, 0xC1FC_1FC1);
+        self.0[at + 4..at + 20].copy_from_slice(&UUID);
+        self.word(at + 24, packet.slot);
+        let begin = 1000 + packet.before * 10;
+        self.word(at + 32, begin);
+        self.word(at + 40, 1 << 62);
+        let content = 96 + packet.events * 16;
+        self.half(at + 48, content as u32 * 8);
+        self.half(at + 52, packet.events as u32);
+        self.word(at + 56, if packet.whole { 16 * 1024 * 8 } else { 1024 * 8 });
+        self.word(at + 64, packet.number);
+        self.word(at + 80, packet.before);
+        self.half(at + 92, 70 + packet.slot as u32);
+        for event in 0..packet.events {
+            let place = at + 96 + event as usize * 16;
+            self.word(place, (begin + event * 10) << 16 | 1);
+            self.word(place + 8, packet.slot << 32 | (packet.before + event));
+        }
+        self.word(DESCRIPTORS + packet.cell * 8, 7 << 8 | u64::from(packet.whole) << 4 | packet.state);
+        if packet.whole {
+            for member in packet.cell + 1..packet.cell + 16 {
+                self.word(DESCRIPTORS + member * 8, 3 << 8 | MEMBER);
+            }
+        }
+    }
+
+    fn read(&self) -> Snapshot {
+        reader::read(&self.0[..]).expect("a ring")
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Packet {
+    cell: usize,
+    whole: bool,
+    state: u64,
+    slot: u64,
+    number: u64,
+    before: u64,
+    events: u64,
+}
+
+fn decode(snapshot: &Snapshot) -> Trail {
+    let streams: Vec<(&str, &[u8])> =
+        snapshot.streams.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    Trail::decode(&snapshot.metadata, &streams)
+}
+
+prop_compose! {
+    /// For each block: one whole packet, or some cells; who wrote it, how many events, and whether it was recycled.
+    fn blocks()(blocks in prop::collection::vec(
+        (any::<bool>(), prop::collection::vec((0..8_u64, 0..58_u64, 0..5_u8), 16), 0..1018_u64), 4
+    )) -> Vec<(bool, Vec<(u64, u64, u8)>, u64)> {
+        blocks
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_was_synthesised_is_read_and_counted_exactly(blocks in blocks()) {
+        let mut ring = Synthesis::new();
+        let mut written = [0_u64; 8];
+        let mut numbers = [0_u64; 8];
+        let mut kept: Vec<u64> = Vec::new();
+        let mut last: [Option<Packet>; 8] = [const { None }; 8];
+        for (block, (whole, cells, many)) in blocks.iter().enumerate() {
+            for (index, (slot, few, fate)) in cells.iter().enumerate() {
+                if *whole && index > 0 {
+                    break;
+                }
+                let slot_index = *slot as usize;
+                let events = if *whole { *many } else { *few };
+                let state = match fate {
+                    0 => PINNED,
+                    1 => BUSY,
+                    _ => CLOSED,
+                };
+                let packet = Packet {
+                    cell: block * 16 + index,
+                    whole: *whole,
+                    state,
+                    slot: *slot,
+                    number: numbers[slot_index],
+                    before: written[slot_index],
+                    events,
+                };
+                ring.packet(&packet);
+                numbers[slot_index] += 1;
+                written[slot_index] += events;
+                if state != BUSY {
+                    kept.extend((packet.before..packet.before + events).map(|event| slot << 32 | event));
+                    last[slot_index] = Some(packet);
+                } else {
+                    last[slot_index] = None;
+                }
+            }
+        }
+        for (slot, last) in last.iter().enumerate() {
+            let at = SLOTS + slot * 128;
+            match last {
+                Some(packet) => {
+                    ring.word(at, packet.cell as u64 + 1);
+                    ring.packet(&Packet { state: OPEN, ..packet.clone() });
+                }
+                // A slot whose thread has ended keeps its own count.
+                None => ring.word(at + 8, written[slot]),
+            }
+            ring.word(at + 24, slot as u64);
+        }
+        ring.word(512, 5);
+        let snapshot = ring.read();
+        prop_assert_eq!(&snapshot.problems, &Vec::<String>::new());
+        let all: u64 = written.iter().sum();
+        prop_assert_eq!(snapshot.recorded, all);
+        prop_assert_eq!(snapshot.overwritten, all - kept.len() as u64);
+        prop_assert_eq!(snapshot.discarded, 5 + 28);
+        prop_assert_eq!((snapshot.owner.pid, snapshot.owner.start_time), (4711, 99));
+        let trail = decode(&snapshot);
+        prop_assert_eq!(&trail.problems, &Vec::<String>::new());
+        let mut found: Vec<u64> = Vec::new();
+        for event in &trail.events {
+            let Value::Unsigned(value) = event.values[0] else { panic!("{event:?}") };
+            found.push(value);
+            prop_assert_eq!(u64::from(event.thread), 70 + (value >> 32));
+            let tick = 1000 + (value & 0xffff_ffff) * 10;
+            prop_assert_eq!(event.time, 1_767_225_600_000_000_000 + tick - 1000);
+        }
+        found.sort_unstable();
+        kept.sort_unstable();
+        prop_assert_eq!(found, kept);
+        prop_assert_eq!(ring.read().streams, snapshot.streams);
+    }
+
+    #[test]
+    fn no_word_of_a_ring_can_make_the_reader_fail(
+        words in prop::collection::vec((0..SIZE / 8, prop_oneof![any::<u64>(), 0..40_u64, Just(u64::MAX)]), 1..40),
+        header in prop::collection::vec((0..80_usize, any::<u32>()), 0..3),
+    ) {
+        let mut ring = filled();
+        for (at, word) in words {
+            ring.word(at * 8, word);
+        }
+        for (at, half) in header {
+            ring.half(at * 8, half);
+        }
+        if let Ok(snapshot) = reader::read(&ring.0[..]) {
+            prop_assert!(snapshot.overwritten <= snapshot.recorded);
+            decode(&snapshot);
+        }
+    }
+}
+
+/// A ring with a packet of each kind, an annotation and two declarations.
+fn filled() -> Synthesis {
+    let mut ring = Synthesis::new();
+    ring.packet(&Packet { cell: 0, whole: true, state: CLOSED, slot: 0, number: 0, before: 0, events: 900 });
+    ring.packet(&Packet { cell: 17, whole: false, state: OPEN, slot: 0, number: 1, before: 900, events: 40 });
+    ring.packet(&Packet { cell: 18, whole: false, state: PINNED, slot: 3, number: 0, before: 0, events: 5 });
+    ring.word(SLOTS, 18);
+    ring.declare(1, "event { name = \"a:c\"; id = 2; stream_id = 0; fields := struct { }; };\n");
+    ring.word(4096, 2);
+    ring.word(4104, 3 | 5 << 16 | 1 << 32);
+    ring.0[4112..4120].copy_from_slice(b"keyvalue");
+    ring
+}
+
+#[test]
+fn a_header_that_lies_is_refused() {
+    let good = filled();
+    assert_eq!(good.read().annotations[0].value, "value");
+    for (at, bad, error) in [
+        (0, 1, RingError::Magic),
+        (8, 2 | 4096 << 32, RingError::Version(2)),
+        (8, 1 | 8192 << 32, RingError::Layout("header")),
+        (32, 1 << 40, RingError::Truncated { stated: 1 << 40, present: SIZE as u64 }),
+        (32, 5000, RingError::Layout("annotations")),
+        (56, u64::MAX - 7, RingError::Layout("annotations")),
+        (56, 4097, RingError::Layout("annotations")),
+        (56, 0, RingError::Layout("annotations")),
+        (80, 4 | 100 << 32, RingError::Layout("schema area")),
+        (88, SIZE as u64, RingError::Layout("writer slots")),
+        (96, 5000 | 128 << 32, RingError::Layout("writer slots")),
+        (104, u64::MAX, RingError::Layout("descriptors")),
+        (112, 63 | 1024 << 32, RingError::Layout("pool")),
+        (112, 80 | 1024 << 32, RingError::Layout("pool")),
+        (112, 64 | 0xffff_ffff << 32, RingError::Layout("pool")),
+        (120, POOL as u64 + 8, RingError::Layout("pool")),
+        (128, 0, RingError::Layout("pool")),
+    ] {
+        let mut ring = good.clone();
+        ring.word(at, bad);
+        assert_eq!(reader::read(&ring.0[..]).err(), Some(error), "word {at} = {bad:#x}");
+    }
+    for length in [0, 7, 8, 4095, 4096, SIZE - 1] {
+        assert!(reader::read(&good.0[..length]).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_damaged_packet_is_a_problem_and_the_others_are_there() {
+    let at = POOL + 17 * 1024;
+    for (place, bad) in
+        [(at, 0), (at + 4, 1), (at + 16, 1 << 32), (at + 24, 8), (at + 48, 95 * 8), (at + 48, 1025 * 8)]
+    {
+        let mut ring = filled();
+        ring.word(place, bad);
+        let snapshot = ring.read();
+        assert_eq!(decode(&snapshot).events.len(), 905, "{place} = {bad}");
+        assert_eq!(snapshot.problems.len(), 1, "{:?}", snapshot.problems);
+    }
+    // Only a block's first cell can be a whole packet.
+    let mut ring = filled();
+    ring.word(DESCRIPTORS + 17 * 8, 7 << 8 | 0x10 | OPEN);
+    assert_eq!(decode(&ring.read()).events.len(), 905);
+}
+
+/// A ring that another process changes while a packet is being copied.
+struct Changing {
+    bytes: Synthesis,
+    /// The descriptor that changes, what it becomes, and how many copies of its packet go well before.
+    at: u64,
+    to: u64,
+    left: Cell<u32>,
+}
+
+impl Memory for Changing {
+    fn size(&self) -> u64 {
+        self.bytes.0.len() as u64
+    }
+
+    fn load(&self, offset: u64) -> Option<u64> {
+        if offset == self.at && self.left.get() == 0 { Some(self.to) } else { self.bytes.0[..].load(offset) }
+    }
+
+    fn copy(&self, offset: u64, into: &mut [u8]) -> bool {
+        let packet = POOL as u64 + (self.at - DESCRIPTORS as u64) / 8 * 1024;
+        if offset == packet {
+            self.left.set(self.left.get().saturating_sub(1));
+        }
+        self.bytes.0[..].copy(offset, into)
+    }
+}
+
+#[test]
+fn a_packet_that_is_replaced_while_it_is_copied_is_not_returned() {
+    let changing =
+        |to, left| Changing { bytes: filled(), at: DESCRIPTORS as u64 + 17 * 8, to, left: Cell::new(left) };
+    for to in [8 << 8 | OPEN, 8 << 8 | CLOSED, 7 << 8 | BUSY, 8 << 8 | MEMBER] {
+        let snapshot = reader::read(&changing(to, 1)).expect("a ring");
+        assert_eq!(decode(&snapshot).events.len(), 905, "{to:#x}");
+        assert_eq!((snapshot.recorded, snapshot.overwritten), (945, 40), "{to:#x}");
+        // Replaced between the first look and the second: the first copy was whole.
+        let snapshot = reader::read(&changing(to, 2)).expect("a ring");
+        assert_eq!(decode(&snapshot).events.len(), 945, "{to:#x}");
+    }
+    // Closing it is no replacement.
+    let snapshot = reader::read(&changing(7 << 8 | PINNED, 1)).expect("a ring");
+    assert_eq!(decode(&snapshot).events.len(), 945);
+}
+
+#[test]
+fn an_interrupted_declaration_costs_only_itself() {
+    let mut ring = filled();
+    ring.word(544, 4);
+    // Slot 2 was taken and nothing written; slot 3 says that its text did not come.
+    ring.half(SCHEMA + 3 * 512, 0x75D1_1D57);
+    ring.half(SCHEMA + 3 * 512 + 24, 37 * 8);
+    ring.half(SCHEMA + 3 * 512 + 28, 512 * 8);
+    let snapshot = ring.read();
+    assert_eq!(decode(&snapshot).problems, Vec::<String>::new());
+    assert_eq!(decode(&snapshot).events.len(), 945);
+    // Sizes that point elsewhere.
+    for sizes in [u64::MAX, (36 * 8) | 4096 << 32, (513 * 8) | 4096 << 32, (40 * 8) | (512 * 8 * 9) << 32] {
+        ring.word(SCHEMA + 3 * 512 + 24, sizes);
+        assert_eq!(ring.read().metadata, snapshot.metadata);
+    }
+}
+
+#[test]
+fn an_annotation_that_never_stops_changing_is_a_problem() {
+    let mut ring = filled();
+    ring.word(4096 + 512, 3);
+    let snapshot = ring.read();
+    assert_eq!(snapshot.annotations.len(), 1);
+    assert_eq!(snapshot.problems, ["annotation 1 was being written"]);
+    ring.word(4096 + 512, 4);
+    ring.word(4096 + 520, 400 | 400 << 16);
+    assert_eq!(ring.read().problems, ["annotation 1 has an impossible length"]);
+}
