@@ -23,6 +23,8 @@ mod field;
 #[doc(hidden)]
 pub mod foreign;
 mod host;
+#[cfg(feature = "tracing")]
+mod layer;
 mod pool;
 mod record;
 mod report;
@@ -35,6 +37,8 @@ mod writer;
 
 pub use annotation::annotate;
 pub use foretrace_ring::trail::{Level, Privacy};
+#[cfg(feature = "tracing")]
+pub use layer::Layer;
 pub use report::{panic_hook, report_error};
 
 #[doc(hidden)]

@@ -102,6 +102,22 @@ pub(crate) fn record_as<F: Fields>(ring: Ring, id: u16, fields: &F) {
     }
 }
 
+/// Records an event whose payload somebody has laid out already.
+#[cfg(feature = "tracing")]
+pub(crate) fn record_bytes(ring: Ring, id: u16, payload: &[u8]) {
+    let size = HEADER + payload.len();
+    if let Some(place) = writer::place(ring, size) {
+        let header = place.time << 16 | u64::from(id);
+        // SAFETY: the place has room for `size` bytes, of which these are the first.
+        unsafe { place.at.cast::<u64>().write_unaligned(header.to_le()) };
+        // SAFETY: the rest of them; the ring does not overlap what is borrowed.
+        unsafe {
+            core::ptr::copy_nonoverlapping(payload.as_ptr(), place.at.wrapping_add(HEADER), payload.len())
+        };
+        place.commit(size, true);
+    }
+}
+
 /// Records an event that is larger than a packet: with its texts cut, if that is enough.
 #[cold]
 fn record_cut<F: Fields>(ring: Ring, id: u16, fields: &F) {
