@@ -166,7 +166,8 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
     }
     if receipt.classes.contains(Class::Memory) {
         line(
-            "The minidump holds pieces of the program's memory as they were: the rules do not reach into it."
+            "The minidump holds pieces of the program's memory. Its environment and arguments are blanked; no other rule \
+             reaches into it."
                 .into(),
         );
     }

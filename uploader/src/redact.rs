@@ -4,9 +4,10 @@
 //! pseudonyms and the rules go in, bytes and an account of everything that was taken out come back; the same input
 //! gives the same bytes. What it cannot understand it leaves out. It reads no settings and looks up no names.
 //!
-//! A minidump and a whole core leave as they are, and only under their own classes: the text rules do not reach into
-//! memory, which is what the prompt says.
+//! A minidump and a whole core leave only under their own classes, and the rules for text do not reach into them, which is
+//! what the preview says; a minidump loses the environment and the arguments that lie above the first stack.
 
+mod memory;
 mod names;
 mod report;
 mod trail;
@@ -14,7 +15,7 @@ mod trail;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Seek};
 
-use foretrace_report::bundle::{BundleError, BundleReader, BundleWriter, REPORT, class_of};
+use foretrace_report::bundle::{BundleError, BundleReader, BundleWriter, MINIDUMP, REPORT, class_of};
 use foretrace_report::schema::Problem;
 use foretrace_report::{Class, ClassSet, Report};
 
@@ -119,6 +120,19 @@ pub struct Rules {
     pub names: Names,
 }
 
+impl Rules {
+    /// Whether a variable may leave. Without a `=` it is none but something that a program wrote over its environment.
+    fn allow(&self, variable: &[u8]) -> bool {
+        let Some(end) = variable.iter().position(|byte| *byte == b'=') else { return false };
+        let name = &variable[..end];
+        let extra = self.environment.iter().map(String::as_str);
+        ENVIRONMENT.into_iter().chain(extra).any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => !prefix.is_empty() && name.starts_with(prefix.as_bytes()),
+            None => name == pattern.as_bytes(),
+        })
+    }
+}
+
 /// Something of the report that stays here because its class was not granted, or because it could not be redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
@@ -215,6 +229,11 @@ impl Redaction<'_> {
     /// A granted part outside the trail.
     fn part(&mut self, name: &str, content: Vec<u8>) -> Vec<u8> {
         match name {
+            MINIDUMP => {
+                let mut content = content;
+                memory::blank(&mut content, &|variable| self.rules.allow(variable), &mut self.removed);
+                content
+            }
             "process/environ" => {
                 let allowed = self.environment(&content);
                 self.hide(allowed)
@@ -242,15 +261,7 @@ impl Redaction<'_> {
     fn environment(&mut self, content: &[u8]) -> Vec<u8> {
         let mut kept = Vec::new();
         for variable in content.split(|byte| *byte == 0).filter(|variable| !variable.is_empty()) {
-            let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
-            let extra = self.rules.environment.iter().map(String::as_str);
-            // Without a `=` it is no variable but something that a program wrote over its environment.
-            let allowed = variable.contains(&b'=')
-                && ENVIRONMENT.into_iter().chain(extra).any(|pattern| match pattern.strip_suffix('*') {
-                    Some(prefix) => !prefix.is_empty() && name.starts_with(prefix.as_bytes()),
-                    None => name == pattern.as_bytes(),
-                });
-            if allowed {
+            if self.rules.allow(variable) {
                 kept.extend_from_slice(variable);
                 kept.push(0);
             } else {

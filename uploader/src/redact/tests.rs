@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use foretrace_report::bundle::{Limits, MINIDUMP};
+use foretrace_report::bundle::Limits;
 use foretrace_report::schema::{
     Annotation, Frame, Kind, Losses, Package, Privacy, Program, SCHEMA, Signal, System, Thread, Trust,
 };
@@ -164,7 +164,7 @@ fn report() -> Report {
 
 fn parts() -> Vec<(&'static str, Vec<u8>)> {
     vec![
-        (MINIDUMP, b"MDMP and memory".to_vec()),
+        (MINIDUMP, b"MDMP\xff\0\0shop\0pw-in-argument\0LANG=C\0TOKEN=pw-in-environment\0X=marianne\0\0\xff".to_vec()),
         ("trace/ring-4242/metadata", metadata().into_bytes()),
         ("trace/ring-4242/slot-0.ctf", stream()),
         ("process/environ", b"LANG=C\0PATH=/home/marianne/bin:/bin\0TOKEN=pw-in-environment\0LC_ALL=C\0PATHS=pw-in-environment\0".to_vec()),
@@ -309,7 +309,11 @@ fn environment_and_arguments_leave_only_as_far_as_the_list_says() {
     let outgoing = redacted(Preset(Class::Memory).classes());
     assert_eq!(part(&outgoing, "process/environ"), b"LANG=C\0PATH=~/bin:/bin\0LC_ALL=C\0");
     assert_eq!(part(&outgoing, "process/cmdline"), b"~/bin/shop");
-    assert_eq!((outgoing.removed.of(Rule::Environment), outgoing.removed.of(Rule::Arguments)), (2, 2));
+    assert_eq!((outgoing.removed.of(Rule::Environment), outgoing.removed.of(Rule::Arguments)), (4, 3));
+    assert_eq!(
+        part(&outgoing, MINIDUMP),
+        b"MDMP\xff\0\0shop\0xxxxxxxxxxxxxx\0LANG=C\0xxxxxxxxxxxxxxxxxxxxxxx\0xxxxxxxxxx\0\0\xff"
+    );
     let more = Rules { environment: vec!["TOK*".into(), "*".into()], ..rules() };
     let outgoing = redact(&mut bundle(&parts()), Preset(Class::Memory).classes(), &salt(), &more).unwrap();
     assert_eq!(
