@@ -1,8 +1,8 @@
 //! Answers: who agreed to what, for one report or for a program from now on.
 //!
-//! Owns what an answer does to a report's directory and who may give one. A yes writes `outgoing.zip` first and then the
-//! receipt for it; a no and a revocation remove `outgoing.zip`. Silence is never an answer: nothing here has a default that
-//! sends. It sends nothing itself.
+//! Owns what an answer does to a report's directory and who may give one. A yes writes `outgoing.zip` first
+//! and then the receipt for it; a no and a revocation remove `outgoing.zip`. Silence is never an answer:
+//! nothing here has a default that sends. It sends nothing itself.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -95,7 +95,8 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
     }
     let outgoing = outgoing::prepare(report, &context.settings, classes)?;
     let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
-    // While the bytes change, no receipt may stand beside them; a crash between the writes leaves a report without an answer.
+    // While the bytes change, no receipt may stand beside them; a crash between the writes leaves a report
+    // without an answer.
     report.remove_file(CONSENT)?;
     report.write_atomically(OUTGOING, &outgoing.bytes)?;
     if delivery(report)?.is_some_and(|delivery| delivery.state == DeliveryState::Refused) {
@@ -171,9 +172,9 @@ pub struct Policy {
     pub by: String,
 }
 
-/// The policy for a program. Pure: a person's standing answer, unless the administrator locked them out; what either
-/// of them lets go without a question is never more than the usual, unless the person named more, and never more than
-/// the administrator's limit.
+/// The policy for a program. Pure: a person's standing answer, unless the administrator locked them out; what
+/// either of them lets go without a question is never more than the usual, unless the person named more, and
+/// never more than the administrator's limit.
 pub fn policy(settings: &Settings, answers: &StandingAnswers, program: &str) -> Policy {
     let capped = |max: Option<foretrace_report::Class>| {
         max.map_or(Preset::USUAL, Preset).classes().intersection(outgoing::widest(settings))
@@ -195,7 +196,8 @@ pub fn policy(settings: &Settings, answers: &StandingAnswers, program: &str) -> 
 /// Sets what happens with a program's reports from now on.
 ///
 /// # Errors
-/// Settings that lock standing answers, a limit beyond the administrator's, a state directory that cannot be written.
+/// Settings that lock standing answers, a limit beyond the administrator's, a state directory that cannot be
+/// written.
 pub fn set_standing(context: &Context, program: &str, standing: StandingAnswer) -> Result<()> {
     if context.settings.consent.lock {
         bail!("the administrator of this machine answers for all programs ([Consent] Lock=yes)");

@@ -1,8 +1,8 @@
 //! The retry policy: what an attempt to send meant, and when the next one is due.
 //!
-//! Pure: outcomes and times come in, a verdict and the next `delivery.json` go out. It reads no clock, draws no random
-//! number and speaks to nobody. Delivery is at least once; a try after which nobody knows whether the server stored
-//! the report is counted as doubtful and shown as `maybe-sent`.
+//! Pure: outcomes and times come in, a verdict and the next `delivery.json` go out. It reads no clock, draws
+//! no random number and speaks to nobody. Delivery is at least once; a try after which nobody knows whether
+//! the server stored the report is counted as doubtful and shown as `maybe-sent`.
 
 use std::time::Duration;
 
@@ -124,7 +124,8 @@ fn again(why: String, doubtful: bool) -> Verdict {
     Verdict::Again { why, doubtful, wait: None }
 }
 
-/// What `delivery.json` says while an attempt is under way: a process killed from here on leaves a doubtful try.
+/// What `delivery.json` says while an attempt is under way: a process killed from here on leaves a doubtful
+/// try.
 pub fn begun(previous: Option<&Delivery>, now: Timestamp, jitter: u64) -> Delivery {
     let (attempts, doubtful) = previous.map_or((0, 0), |delivery| (delivery.attempts, delivery.doubtful));
     let attempts = attempts.saturating_add(1);
@@ -173,16 +174,16 @@ pub fn ended(begun: &Delivery, verdict: &Verdict, now: Timestamp, jitter: u64) -
     }
 }
 
-/// How long to wait before `delivery` is tried again; `None` when it is due. A time that is unreadable, or so far away that
-/// the clock must have jumped, makes it due.
+/// How long to wait before `delivery` is tried again; `None` when it is due. A time that is unreadable, or so
+/// far away that the clock must have jumped, makes it due.
 pub fn remaining(delivery: &Delivery, now: Timestamp) -> Option<Duration> {
     let next: Timestamp = delivery.next.as_deref()?.parse().ok()?;
     let wait = Duration::try_from(next.duration_since(now)).ok()?;
     (!wait.is_zero() && wait <= LONGEST_WAIT).then_some(wait)
 }
 
-/// The pause after the given number of attempts: doubled each time, and between half and all of that by `jitter`,
-/// so that machines which failed together do not return together.
+/// The pause after the given number of attempts: doubled each time, and between half and all of that by
+/// `jitter`, so that machines which failed together do not return together.
 pub fn pause(attempts: u32, jitter: u64) -> Duration {
     let doublings = attempts.saturating_sub(1).min(16);
     let whole = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
@@ -213,7 +214,8 @@ fn waiting_time(text: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// The rest of the first line that begins with `key`, made safe to keep and to print; `None` where it is empty.
+/// The rest of the first line that begins with `key`, made safe to keep and to print; `None` where it is
+/// empty.
 fn line_after(body: &[u8], key: &str) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let value = text.lines().find_map(|line| line.trim().strip_prefix(key))?;

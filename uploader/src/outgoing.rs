@@ -1,7 +1,8 @@
 //! From a report directory to `outgoing.zip`, and `foretrace preview`, which shows exactly those bytes.
 //!
-//! The edge around [`crate::redact`]: opens the report, keeps its salt, looks up the names to hide and applies the
-//! administrator's cap. Both `preview` and the answer that grants call [`prepare`], so that what was shown is what leaves.
+//! The edge around [`crate::redact`]: opens the report, keeps its salt, looks up the names to hide and
+//! applies the administrator's cap. Both `preview` and the answer that grants call [`prepare`], so that what
+//! was shown is what leaves.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -48,8 +49,8 @@ pub fn widest(settings: &Settings) -> ClassSet {
     Preset(settings.consent.max).classes().intersection(receipt::carried(settings.upload.protocol))
 }
 
-/// The classes that `--grant` or `--only` name, or `otherwise` where there is neither. What the dialect cannot carry is left
-/// out; what the administrator does not allow is refused.
+/// The classes that `--grant` or `--only` name, or `otherwise` where there is neither. What the dialect
+/// cannot carry is left out; what the administrator does not allow is refused.
 ///
 /// # Errors
 /// A set without `summary`, or one beyond the administrator's limit.
@@ -236,7 +237,8 @@ fn annotations(outgoing: &[u8], protocol: Protocol) -> Vec<(String, String)> {
     extra.into_iter().map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned())).collect()
 }
 
-/// The report's salt; drawn when it is first needed and kept, so that a preview and what is sent are the same bytes.
+/// The report's salt; drawn when it is first needed and kept, so that a preview and what is sent are the same
+/// bytes.
 fn salt(report: &ReportDir) -> Result<Salt> {
     if let Some(text) = report.read(SALT)? {
         return Salt::from_text(&text).with_context(|| {

@@ -1,8 +1,9 @@
 //! The question at a terminal: in plain words what happened, and exactly what would go to whom.
 //!
-//! Owns the words (their version is [`foretrace_report::receipt::WORDING`]) and what counts as an answer. It asks over any
-//! reader and writer, so that tests can hold the other end. It never takes silence for an answer: an empty line asks again, and
-//! a closed input, a time-out or nonsense means "later". It decides nothing and sends nothing.
+//! Owns the words (their version is [`foretrace_report::receipt::WORDING`]) and what counts as an answer. It
+//! asks over any reader and writer, so that tests can hold the other end. It never takes silence for an
+//! answer: an empty line asks again, and a closed input, a time-out or nonsense means "later". It decides
+//! nothing and sends nothing.
 
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::AsFd;

@@ -1,8 +1,9 @@
 //! Pseudonyms: what stands for a personal value in what leaves.
 //!
-//! Owns the rule: HMAC-SHA256 of the value under a salt that never leaves the report's directory. The same value has
-//! the same pseudonym within one report, so that its events can still be followed, and another one in every other report, so
-//! that nobody can be followed across reports. Without the salt a short value cannot be found by trying them all.
+//! Owns the rule: HMAC-SHA256 of the value under a salt that never leaves the report's directory. The same
+//! value has the same pseudonym within one report, so that its events can still be followed, and another one
+//! in every other report, so that nobody can be followed across reports. Without the salt a short value
+//! cannot be found by trying them all.
 
 use foretrace_report::bundle::hex;
 use foretrace_ring::trail::Value;
@@ -45,8 +46,8 @@ impl Salt {
         format!("personal-{}", hex(&self.digest(b't', value.as_bytes())[..8]))
     }
 
-    /// What stands for a field's value, of the same kind. A truth value has no pseudonym that would hide it: it becomes
-    /// false.
+    /// What stands for a field's value, of the same kind. A truth value has no pseudonym that would hide it:
+    /// it becomes false.
     pub fn value(&self, value: &Value) -> Value {
         match value {
             Value::Text(text) => Value::Text(self.text(text)),

@@ -1,9 +1,9 @@
 //! Receipts: written when somebody agrees, checked against the very bytes that are about to leave.
 //!
-//! Owns [`Verified`], the only thing that the transport accepts. One can be made in one way: from an answer that grants
-//! this report, for this destination, with `outgoing.zip` in memory whose digests, and those of every part of the
-//! body made from it, are the receipt's. The body is framed from the same buffers that were checked. Nothing here opens a
-//! file or a socket.
+//! Owns [`Verified`], the only thing that the transport accepts. One can be made in one way: from an answer
+//! that grants this report, for this destination, with `outgoing.zip` in memory whose digests, and those of
+//! every part of the body made from it, are the receipt's. The body is framed from the same buffers that were
+//! checked. Nothing here opens a file or a socket.
 
 use foretrace_report::bundle::{BundleError, hex};
 use foretrace_report::receipt::{Answer, BodyPart, CHUNK, Consent, Destination, Phase, Protocol, Receipt};

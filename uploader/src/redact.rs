@@ -1,11 +1,13 @@
 //! Redaction: from a report to what may leave of it.
 //!
-//! Owns the one function that makes `outgoing.zip`. It is pure: the report, the granted classes, the salt of the
-//! pseudonyms and the rules go in, bytes and an account of everything that was taken out come back; the same input
-//! gives the same bytes. What it cannot understand it leaves out. It reads no settings and looks up no names.
+//! Owns the one function that makes `outgoing.zip`. It is pure: the report, the granted classes, the salt of
+//! the pseudonyms and the rules go in, bytes and an account of everything that was taken out come back; the
+//! same input gives the same bytes. What it cannot understand it leaves out. It reads no settings and looks
+//! up no names.
 //!
-//! A minidump and a whole core leave only under their own classes, and the rules for text do not reach into them, which is
-//! what the preview says; a minidump loses the environment and the arguments that lie above the first stack.
+//! A minidump and a whole core leave only under their own classes, and the rules for text do not reach into
+//! them, which is what the preview says; a minidump loses the environment and the arguments that lie above
+//! the first stack.
 
 mod memory;
 mod names;
@@ -121,7 +123,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Whether a variable may leave. Without a `=` it is none but something that a program wrote over its environment.
+    /// Whether a variable may leave. Without a `=` it is none but something that a program wrote over its
+    /// environment.
     fn allow(&self, variable: &[u8]) -> bool {
         let Some(end) = variable.iter().position(|byte| *byte == b'=') else { return false };
         let name = &variable[..end];
@@ -133,7 +136,8 @@ impl Rules {
     }
 }
 
-/// Something of the report that stays here because its class was not granted, or because it could not be redacted.
+/// Something of the report that stays here because its class was not granted, or because it could not be
+/// redacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
     /// The part's name, or the section of `report.json`.
@@ -242,7 +246,8 @@ impl Redaction<'_> {
                 let own_name = self.own_name(content);
                 self.hide(own_name)
             }
-            // Pairs of numbers: bytes that spell a name would be chance, and replacing them would shift the rest.
+            // Pairs of numbers: bytes that spell a name would be chance, and replacing them would shift the
+            // rest.
             "process/auxv" => content,
             _ if name.starts_with("process/") || name.starts_with("system/") || name.starts_with("logs/") => {
                 self.hide(content)
@@ -271,8 +276,8 @@ impl Redaction<'_> {
         kept
     }
 
-    /// The program's own name. It ends at the first space, too: programs write titles over their arguments, and
-    /// those name users and addresses.
+    /// The program's own name. It ends at the first space, too: programs write titles over their arguments,
+    /// and those name users and addresses.
     fn own_name(&mut self, mut content: Vec<u8>) -> Vec<u8> {
         let mut words = content.split(|byte| matches!(byte, 0 | b' '));
         let length = words.next().map_or(0, <[u8]>::len);

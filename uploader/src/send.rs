@@ -1,8 +1,10 @@
-//! `foretrace send`: asks about what has no answer, then sends what was agreed to, one report after the other.
+//! `foretrace send`: asks about what has no answer, then sends what was agreed to, one report after the
+//! other.
 //!
-//! Owns the order of steps for a report: answer, policy, cap, receipt, a note that an attempt begins, the attempt, a note of
-//! how it ended. A process killed at any step leaves the report here, and either no attempt or one that counts as
-//! doubtful. Questions are asked before the uploader's lock is taken: a person thinking does not stop anybody else.
+//! Owns the order of steps for a report: answer, policy, cap, receipt, a note that an attempt begins, the
+//! attempt, a note of how it ended. A process killed at any step leaves the report here, and either no
+//! attempt or one that counts as doubtful. Questions are asked before the uploader's lock is taken: a person
+//! thinking does not stop anybody else.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Write};
@@ -81,8 +83,8 @@ impl Line {
         Line { why: Some(why.into()), ..Line::new(id, state) }
     }
 
-    /// Whether whoever asked for `send` should look at it. What was named is expected to arrive; a run over all
-    /// reports only reports what went wrong in it.
+    /// Whether whoever asked for `send` should look at it. What was named is expected to arrive; a run over
+    /// all reports only reports what went wrong in it.
     fn is_trouble(&self, named: bool) -> bool {
         match self.state {
             State::Sent | State::AlreadySent => false,
@@ -234,7 +236,8 @@ fn ask(context: &Context, report: &ReportDir, content: &Report) -> Result<Option
         Err(error) => format!("It cannot be shown: {}", escape(&format!("{error:#}"))),
     };
     let terminal = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // What was typed before the question was there is no answer to it. A terminal that cannot do it has nothing to lose.
+    // What was typed before the question was there is no answer to it. A terminal that cannot do it has
+    // nothing to lose.
     let _ = tcflush(&terminal, FlushArg::TCIFLUSH);
     let mut input = BufReader::new(Patient::new(terminal, THINKING_TIME));
     let choice = prompt::ask(&mut input, &mut io::stdout().lock(), &question, &mut preview)?;
@@ -286,7 +289,8 @@ fn drafted(
     Ok((outgoing, receipt))
 }
 
-/// Sends one report whose answer is a yes. Everything is read again under the lock: the answer may have been taken back.
+/// Sends one report whose answer is a yes. Everything is read again under the lock: the answer may have been
+/// taken back.
 fn deliver(context: &Context, report: &ReportDir, now: bool, transport: &mut Transport) -> Result<Line> {
     let id = report.id();
     let before = consent::delivery(report)?;

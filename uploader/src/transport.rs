@@ -1,10 +1,11 @@
 //! The one file that speaks HTTP, and so the one file through which anything leaves.
 //!
-//! Owns connections, time limits and what an address may look like. [`Transport::post`] takes a [`Verified`] body by
-//! value: there is no way to hand it bytes that nobody agreed to, nor to send them elsewhere. To the body it adds this
-//! framing and nothing else: the request line, `Host`, `User-Agent` (`foretrace/<version>`), `Accept`, `Content-Type`,
-//! `Content-Encoding: gzip` and `Content-Length`. It follows no redirect, stores no cookie, repeats no request and
-//! looks nothing up before it is given something to send.
+//! Owns connections, time limits and what an address may look like. [`Transport::post`] takes a [`Verified`]
+//! body by value: there is no way to hand it bytes that nobody agreed to, nor to send them elsewhere. To the
+//! body it adds this framing and nothing else: the request line, `Host`, `User-Agent`
+//! (`foretrace/<version>`), `Accept`, `Content-Type`, `Content-Encoding: gzip` and `Content-Length`. It
+//! follows no redirect, stores no cookie, repeats no request and looks nothing up before it is given
+//! something to send.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,8 +1,8 @@
 //! The body that leaves in the dialect of Socorro, Breakpad and Crashpad.
 //!
-//! Owns which parts a body has, what each carries, and their framing. A body is a pure function of `outgoing.zip`:
-//! nothing is looked up, nothing is added later. It never sends anything, and it never decides what may leave: what
-//! stands in `outgoing.zip` was granted, and nothing else is read.
+//! Owns which parts a body has, what each carries, and their framing. A body is a pure function of
+//! `outgoing.zip`: nothing is looked up, nothing is added later. It never sends anything, and it never
+//! decides what may leave: what stands in `outgoing.zip` was granted, and nothing else is read.
 //!
 //! ```text
 //! POST /submit                                  Content-Length, Content-Encoding: gzip (over the whole body)
@@ -93,8 +93,8 @@ pub fn content_type(id: ReportId) -> String {
 
 /// Frames the parts as one body and compresses it. The same parts give the same bytes.
 ///
-/// The boundary is the report's 128 random bits, drawn after everything that the parts hold came to be, so that
-/// no content can have been made to contain it.
+/// The boundary is the report's 128 random bits, drawn after everything that the parts hold came to be, so
+/// that no content can have been made to contain it.
 pub fn body(id: ReportId, pieces: &[Piece<'_>]) -> std::io::Result<Vec<u8>> {
     let boundary = boundary(id);
     // What is large in a body is compressed already: the fastest level loses nothing.

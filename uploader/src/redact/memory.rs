@@ -1,8 +1,10 @@
-//! The rules for memory: the environment and the arguments that the kernel puts above a program's first stack.
+//! The rules for memory: the environment and the arguments that the kernel puts above a program's first
+//! stack.
 //!
-//! A minidump's copy of that stack holds them whole, past every allow-list. They are recognised by their shape, strings of
-//! `NAME=value` one after the other with the arguments before them, and overwritten in place: no byte moves, so every
-//! offset and every frame of the dump stays right. Copies that a program made elsewhere are not found.
+//! A minidump's copy of that stack holds them whole, past every allow-list. They are recognised by their
+//! shape, strings of `NAME=value` one after the other with the arguments before them, and overwritten in
+//! place: no byte moves, so every offset and every frame of the dump stays right. Copies that a program made
+//! elsewhere are not found.
 
 use super::{Removed, Rule};
 
@@ -31,8 +33,8 @@ pub(super) fn blank(memory: &mut [u8], allowed: &dyn Fn(&[u8]) -> bool, removed:
     }
 }
 
-/// Where from `at` on the next environment begins. Every run of text is looked at a bounded number of times, so that
-/// hostile memory cannot make this slow.
+/// Where from `at` on the next environment begins. Every run of text is looked at a bounded number of times,
+/// so that hostile memory cannot make this slow.
 fn next_row(memory: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let sign = at + memory.get(at..)?.iter().position(|byte| *byte == b'=')?;
@@ -67,7 +69,8 @@ fn blank_arguments(memory: &mut [u8], removed: &mut Removed) {
         found.push((start, end - 1));
         end = start;
     }
-    // The last one found is the first, the program's own name; unless what stands before it may be the rest of another.
+    // The last one found is the first, the program's own name; unless what stands before it may be the rest
+    // of another.
     if whole {
         found.pop();
     }

@@ -1,7 +1,7 @@
 //! The rules for text: home directories, user names and host names, wherever they stand.
 //!
-//! Owns how a name is recognised. Works on bytes, because logs and paths need not be UTF-8; what was UTF-8 stays it.
-//! Who the people and hosts are is told to it; nothing is looked up here.
+//! Owns how a name is recognised. Works on bytes, because logs and paths need not be UTF-8; what was UTF-8
+//! stays it. Who the people and hosts are is told to it; nothing is looked up here.
 
 use std::borrow::Cow;
 
@@ -29,7 +29,8 @@ pub struct Names {
 }
 
 impl Names {
-    /// Names from lists; empty and one-letter names are left out, longer ones win over shorter ones that they contain.
+    /// Names from lists; empty and one-letter names are left out, longer ones win over shorter ones that they
+    /// contain.
     pub fn new(homes: &[String], users: &[String], hosts: &[String]) -> Names {
         let longest_first = |names: &[String]| {
             let mut names: Vec<Vec<u8>> = names

@@ -6,9 +6,9 @@ use foretrace_report::{Class, Report};
 use super::{Redaction, Rule};
 
 impl Redaction<'_> {
-    /// Strips what was not granted and hides names in what was. Package, operating system and architecture come from
-    /// the distribution, and functions and the signature from its binaries: words in them that look like a user's name are
-    /// none.
+    /// Strips what was not granted and hides names in what was. Package, operating system and architecture
+    /// come from the distribution, and functions and the signature from its binaries: words in them that look
+    /// like a user's name are none.
     pub(super) fn report(&mut self, mut report: Report) -> Report {
         self.strip_stack(&mut report);
         self.strip_trail(&mut report);

@@ -1,7 +1,8 @@
-//! What leaves of the trail: events written anew, with pseudonyms for personal values and names hidden in public ones.
+//! What leaves of the trail: events written anew, with pseudonyms for personal values and names hidden in
+//! public ones.
 //!
-//! A source whose metadata cannot be understood stays here as a whole: nobody could say which of its values are
-//! personal.
+//! A source whose metadata cannot be understood stays here as a whole: nobody could say which of its values
+//! are personal.
 
 use std::io::{Cursor, Read, Seek};
 
@@ -13,8 +14,8 @@ use foretrace_ring::trail::{EventType, FieldType, Privacy, Value, rewrite};
 
 use super::{Redaction, Rule};
 
-/// What stands before the path of a source file in metadata. Quotes within names are escaped there, so that no name can
-/// contain it.
+/// What stands before the path of a source file in metadata. Quotes within names are escaped there, so that
+/// no name can contain it.
 const PATH_OPENS: &str = "model.emf.uri = \"";
 
 /// The entries of one `trace/<source>/`.
@@ -112,8 +113,9 @@ impl Redaction<'_> {
         }
     }
 
-    /// Hides names in the paths of source files, the only texts of the metadata that come from a person's machine: the
-    /// names of events are the program's, like those of its functions. `None` where it is no metadata, before or after.
+    /// Hides names in the paths of source files, the only texts of the metadata that come from a person's
+    /// machine: the names of events are the program's, like those of its functions. `None` where it is no
+    /// metadata, before or after.
     fn metadata(&mut self, text: &str) -> Option<String> {
         let mut hidden = String::with_capacity(text.len());
         let mut rest = text;

@@ -1,5 +1,6 @@
-//! From an answer to the server, with the real command and real sockets: nothing leaves without a yes, nothing but what was
-//! agreed to leaves after it, and every way in which a server can fail ends in a state and a sentence.
+//! From an answer to the server, with the real command and real sockets: nothing leaves without a yes,
+//! nothing but what was agreed to leaves after it, and every way in which a server can fail ends in a state
+//! and a sentence.
 #![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
 mod server;
@@ -433,7 +434,8 @@ fn root_does_not_answer_for_others() {
     assert_eq!(server.connections(), 0);
 }
 
-/// Runs the command on a pseudo-terminal; types once the question is there, or hangs up. `quiet` must hold until then.
+/// Runs the command on a pseudo-terminal; types once the question is there, or hangs up. `quiet` must hold
+/// until then.
 fn at_a_terminal(world: &World, arguments: &[&str], typed: Option<&str>, quiet: impl Fn() -> bool) -> String {
     use std::io::{Read, Write};
 

@@ -1,5 +1,5 @@
-//! A crash server that can be told to misbehave: written by hand over a socket, so that it shares nothing with the code
-//! under test, and counting connections, so that a test can say that there was none.
+//! A crash server that can be told to misbehave: written by hand over a socket, so that it shares nothing
+//! with the code under test, and counting connections, so that a test can say that there was none.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
