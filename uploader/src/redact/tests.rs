@@ -170,7 +170,7 @@ fn parts() -> Vec<(&'static str, Vec<u8>)> {
         ("process/environ", b"LANG=C\0PATH=/home/marianne/bin:/bin\0TOKEN=pw-in-environment\0LC_ALL=C\0PATHS=pw-in-environment\0".to_vec()),
         ("process/cmdline", b"/home/marianne/bin/shop\0--password\0pw-in-argument\0".to_vec()),
         ("process/maps", b"00400000-00401000 r-xp 0 08:01 7 /home/marianne/bin/shop\n".to_vec()),
-        ("process/auxv", vec![0x6d, 0x61, 0x72, 0x69, 0x61, 0x6e, 0x6e, 0x65]),
+        ("process/auxv", b"\x19\0\0\0\0\0\0\0marianne".to_vec()),
         ("system/os-release", b"NAME=Debian\n".to_vec()),
         ("logs/journal", b"Jan 01 mars-station shop[4242]: user marianne at /home/other/x\n".to_vec()),
         ("core.zst", b"a whole core".to_vec()),
@@ -320,6 +320,12 @@ fn environment_and_arguments_leave_only_as_far_as_the_list_says() {
         part(&outgoing, "process/environ"),
         b"LANG=C\0PATH=~/bin:/bin\0TOKEN=pw-in-environment\0LC_ALL=C\0"
     );
+}
+
+#[test]
+fn the_auxiliary_vector_stays_pairs_of_numbers() {
+    let outgoing = redacted(Preset(Class::Memory).classes());
+    assert_eq!(part(&outgoing, "process/auxv"), b"\x19\0\0\0\0\0\0\0marianne");
 }
 
 #[test]
