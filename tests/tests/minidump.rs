@@ -84,24 +84,27 @@ fn gdb_functions(world: &Installed, name: &str, death: &str) -> Result<Vec<Strin
     crashed?;
     let program = built_programs()?.join(name);
     let output = run(Command::new("gdb")
-        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "set width 0", "-ex", "bt 64"])
+        .args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex"])
+        .arg(format!("python exec({GDB_FRAMES:?})"))
         .arg(program)
         .arg(&core))?;
     fs::remove_file(&core).context("the kernel wrote no core")?;
     let text = output.success()?.text();
-    Ok(text.lines().filter_map(gdb_function).collect())
+    let functions: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("FRAME ")).map(bare).collect();
+    ensure!(functions.len() > 1, "gdb names no frames: {text}");
+    Ok(functions)
 }
 
-/// The function in a line such as `#1  0x0000 in main (argc=1) at a.c:3`; none for frames without a name.
-fn gdb_function(line: &str) -> Option<String> {
-    let rest = line.strip_prefix('#')?.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-    let rest = match rest.split_once(" in ") {
-        Some((address, rest)) if address.starts_with("0x") => rest,
-        _ => rest,
-    };
-    let name = rest.split(" (").next()?;
-    (!name.starts_with("<signal") && !name.starts_with("??")).then(|| bare(name))
-}
+// gdb's own frames, without those that it reconstructs from call sites: tail calls leave nothing on the stack.
+const GDB_FRAMES: &str = "\
+frame = gdb.newest_frame()
+count = 0
+while frame is not None and count < 64:
+    if frame.type() not in (gdb.SIGTRAMP_FRAME, gdb.TAILCALL_FRAME) and frame.name():
+        print('FRAME ' + frame.name())
+        count += 1
+    frame = frame.older()
+";
 
 /// A function's last path segment without type arguments: debuggers agree on no more.
 fn bare(function: &str) -> String {

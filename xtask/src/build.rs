@@ -18,10 +18,22 @@ pub fn programs() -> Result<PathBuf> {
     say("building the programs, the libraries and the victims (release)");
     cargo(["build", "--release", "--workspace"])?;
     let folder = release_folder();
+    link_by_soname(&folder)?;
     let include = checkout().join("sdk/capi/include");
     let (headers, libraries) = (format!("-I{}", include.display()), format!("-L{}", folder.display()));
     compile_victim("victim-c", &[&headers, &libraries, "-lforetrace", "-Wl,-rpath,$ORIGIN"])?;
     Ok(folder)
+}
+
+// Programs look for the library under its soname; an installation makes this link with ldconfig.
+fn link_by_soname(folder: &Path) -> Result<()> {
+    let link = folder.join("libforetrace.so.0");
+    match std::os::unix::fs::symlink("libforetrace.so", &link) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot create {}", link.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Compiles the victims that only the tests need.

@@ -17,6 +17,7 @@ pub const TO_BUILD: &[Need] = &[Need { package: "gcc", purpose: "the C parts" },
 
 /// What the tests need on top.
 pub const TO_TEST: &[Need] = &[
+    Need { package: "binutils", purpose: "to strip victims and split off their debug information" },
     Need { package: "babeltrace2", purpose: "to read exported trails with the reference reader" },
     Need { package: "chromium", purpose: "to open the report's page" },
     Need { package: "clang", purpose: "to compile the C header with a second compiler" },
@@ -30,6 +31,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "pkg-config", purpose: "to find libfuse3" },
     Need { package: "python3-minimal", purpose: "as a stripped program without the SDK" },
     Need { package: "unzip", purpose: "to check bundles" },
+    Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];
 
 const fn libc_headers() -> Need {

@@ -33,8 +33,8 @@ static void record(uint64_t thread)
     atomic_store(&account->index, thread);
     atomic_store(&account->tid, (uint64_t)gettid());
     for (uint64_t number = 0; number < events; number++) {
-        FT_EVENT(FT_INFO, "step", FT_U64("thread", thread), FT_U64("number", number),
-                 FT_U64("check", check(thread, number)));
+        ft_event(FT_INFO, "step", ft_u64("thread", thread), ft_u64("number", number),
+                 ft_u64("check", check(thread, number)));
         atomic_store_explicit(&account->recorded, number + 1, memory_order_release);
     }
     pthread_barrier_wait(&everyone);
