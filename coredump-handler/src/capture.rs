@@ -19,6 +19,7 @@ use foretrace_store::{Incoming, Owner, Places, Published, Settings, StoreKind, r
 use crate::assemble::{Collected, assemble};
 use crate::process::Process;
 use crate::successor::Watch;
+use crate::system::Machine;
 use crate::{import, live, successor};
 
 /// Makes foretrace reports of errors, panics, live processes and core files
@@ -140,6 +141,7 @@ fn report(places: &Places, arguments: Reporting) -> Result<Option<Made>> {
         ring: arguments.ring_fd.map(inherited).transpose()?,
         reason: None,
         environment_allow: Settings::load(places).0.privacy.environment_allow,
+        machine: Machine::here(),
     };
     let (collected, stood_still) = match process {
         Some(process) => live::collect(&process, request),
@@ -174,6 +176,7 @@ fn snapshot_of(places: &Places, arguments: Snapshot) -> Result<Made> {
         ring: None,
         reason: arguments.reason,
         environment_allow: Settings::load(places).0.privacy.environment_allow,
+        machine: Machine::here(),
     };
     let (collected, stood_still) = live::collect(&process, request);
     if collected.threads.is_empty() && collected.trails.is_empty() {

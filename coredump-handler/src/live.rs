@@ -9,7 +9,7 @@ mod freeze;
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program};
@@ -17,7 +17,7 @@ use foretrace_report::signature::{Cause, signature};
 use foretrace_ring::Snapshot;
 
 use crate::assemble::Collected;
-use crate::core::{CoreHead, auxv_entries};
+use crate::core::{CoreHead, EM_AARCH64, EM_X86_64, ThreadState, auxv_entries};
 use crate::handler::state;
 use crate::live::freeze::Frozen;
 use crate::maps::{self, Mapping};
@@ -34,6 +34,9 @@ use crate::{backtrace, package, smaps, trail};
 
 /// Less than of a crash: copying must not hold up a process that goes on.
 const STACKS: stack::Limits = stack::Limits { crashed: 1 << 20, other: 128 << 10, total: 16 << 20 };
+
+/// If mappings have changed by the time that the process stands still, they are looked at again, unless that takes longer.
+const SECOND_LOOK: Duration = Duration::from_millis(20);
 
 /// What is asked for.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub struct Request {
     pub reason: Option<String>,
     /// Further variables of the environment that may be kept.
     pub environment_allow: Vec<String>,
+    /// The machine that this is.
+    pub machine: Machine,
 }
 
 /// Collects everything about `process`. How long it stood still comes along.
@@ -73,21 +78,29 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
     let name = String::from_utf8_lossy(&read(Part::Name)).trim_end_matches('\n').to_owned();
     let program = Program { name, exe: (!exe.is_empty()).then_some(exe), pid: process.pid(), package: None };
     let mut all = begun(&request, program, trails, problems);
+    let own_root = read(Part::Root) == [1];
 
-    let allowed = allowed_ranges(process, &maps, &mut all.problems);
+    let blocking = Blocking::parse(&read(Part::MountInfo));
+    let start = Instant::now();
+    let ranges = allowed_ranges(process, &maps, &blocking, &mut all.problems);
+    let allowed = Allowed { ranges, cost: start.elapsed() };
     let mut stood_still = Duration::ZERO;
     let mut executable = None;
     match Frozen::new(process) {
-        Ok(frozen) => {
-            let still = Still::take(process, frozen, &allowed, request.thread, &mut all);
-            stood_still = still.stood_still;
-            still.describe(&request, &mut all);
-            executable = still.executable;
+        Ok(mut frozen) => {
+            let mut still = Still::take(process, &mut frozen, (allowed, &blocking), &request, &mut all);
+            stood_still = frozen.thaw();
+            still.find_names(&request, &mut all);
+            executable = still.executable.take();
         }
-        Err(error) => all.problem("threads", format!("no backtraces and no memory: {error}")),
+        Err(error) => {
+            all.problem("threads", format!("no backtraces and no memory: {error}"));
+            read_state(process, &request, &mut all);
+        }
     }
     state_reason(&request, &mut all);
-    describe_program(process, &request, executable.as_ref(), &mut all);
+    describe_machine(&request.machine, &mut all);
+    find_package(own_root, executable.as_ref(), &mut all);
     (all, stood_still)
 }
 
@@ -103,7 +116,7 @@ pub fn orphan(pid: i32, request: Request) -> Collected {
         }
     }
     state_reason(&request, &mut all);
-    describe_machine(&mut all);
+    describe_machine(&request.machine, &mut all);
     all
 }
 
@@ -152,102 +165,79 @@ fn stated_signature(kind: Kind, reported: &Reported) -> String {
 }
 
 // What a core of this process would hold: without MADV_DONTDUMP, devices, and files whose reading may block.
-fn allowed_ranges(process: &Process, maps: &[Mapping], problems: &mut Vec<Problem>) -> Vec<(u64, u64)> {
-    let details = match process.mapping_details() {
-        Ok(details) => details,
+fn allowed_ranges(
+    process: &Process,
+    maps: &[Mapping],
+    blocking: &Blocking,
+    problems: &mut Vec<Problem>,
+) -> Vec<(u64, u64)> {
+    match process.mapping_details() {
+        Ok(details) => blocking.without(smaps::dumped_ranges(&details), maps),
         Err(error) => {
             problems
                 .push(Problem::new("memory", format!("the process's mappings could not be read: {error}")));
-            return Vec::new();
+            Vec::new()
         }
-    };
-    let blocking = Blocking::parse(&process.read(Part::MountInfo).unwrap_or_default());
-    blocking.without(smaps::dumped_ranges(&details), maps)
+    }
 }
 
-// What was copied while the process stood still.
+// What may be read, and how long it took to find out.
+struct Allowed {
+    ranges: Vec<(u64, u64)>,
+    cost: Duration,
+}
+
+// What was taken while the process stood still.
 struct Still {
     head: CoreHead,
-    maps: Vec<Mapping>,
-    maps_text: Vec<u8>,
-    status: Option<Vec<u8>>,
-    cpuinfo: Option<Vec<u8>>,
     names: Vec<(i32, String)>,
     modules: Modules,
     executable: Option<File>,
     stacks: Vec<Stack>,
-    memory: Option<ProcessMemory>,
-    allowed: Vec<(u64, u64)>,
-    stood_still: Duration,
 }
 
 impl Still {
     fn take(
         process: &Process,
-        mut frozen: Frozen,
-        allowed: &[(u64, u64)],
-        about: Option<i32>,
+        frozen: &mut Frozen,
+        (allowed, blocking): (Allowed, &Blocking),
+        request: &Request,
         all: &mut Collected,
     ) -> Still {
         all.problems.append(&mut frozen.problems);
         let mut threads = std::mem::take(&mut frozen.threads);
         // The thread that the report is about comes first, else the main thread, which has the lowest number.
+        let about = request.thread;
         threads.sort_by_key(|thread| (Some(thread.tid) != about, thread.tid != process.pid(), thread.tid));
+        let head = head(process, threads);
         let maps_text = process.read(Part::Maps).unwrap_or_default();
         let (maps, problems) = maps::parse(&maps_text);
         all.problems.extend(problems);
-        let allowed = unchanged(allowed, &maps);
-        let auxv_raw = process.read(Part::Auxv).unwrap_or_default();
-        let head = CoreHead {
-            machine: if cfg!(target_arch = "x86_64") {
-                crate::core::EM_X86_64
-            } else {
-                crate::core::EM_AARCH64
-            },
-            pid: process.pid(),
-            uid: 0,
-            name: all.program.name.clone(),
-            arguments: String::new(),
-            threads,
-            signal: None,
-            auxv: auxv_entries(&auxv_raw),
-            auxv_raw,
-            segments: Vec::new(),
-            files: Vec::new(),
-            problems: Vec::new(),
-        };
-        let memory = process.memory().map(ProcessMemory);
-        let (stacks, (modules, executable)) = match &memory {
-            Ok(memory) => {
-                let dumped = Dumped::within(memory, allowed.clone());
-                let (stacks, problems) = stack::copy(&head, &maps, &dumped, &STACKS);
-                all.problems.extend(problems);
-                (stacks, open_modules(process, &maps, &dumped, all))
-            }
+        let memory = match process.memory() {
+            Ok(file) => Some(ProcessMemory(file)),
             Err(error) => {
                 all.problem("memory", format!("the process's memory could not be opened: {error}"));
-                (Vec::new(), open_modules(process, &maps, &NoMemory, all))
+                None
             }
         };
-        let stood_still = frozen.thaw();
-        let names = thread_names(&process.read(Part::Threads).unwrap_or_default());
-        Still {
-            head,
-            maps,
-            maps_text,
-            status: process.read(Part::Status).ok(),
-            cpuinfo: process.read(Part::Processors).ok(),
-            names,
-            modules,
-            executable,
-            stacks,
-            memory: memory.ok(),
-            allowed,
-            stood_still,
+        let mut ranges = unchanged(&allowed.ranges, &maps);
+        if ranges != allowed.ranges && allowed.cost <= SECOND_LOOK {
+            ranges = allowed_ranges(process, &maps, blocking, &mut all.problems);
         }
+        let readable = memory.as_ref().map(|memory| Dumped::within(memory, ranges));
+        let memory: &dyn Memory = readable.as_ref().map_or(&NoMemory, |readable| readable);
+        let (stacks, problems) = stack::copy(&head, &maps, memory, &STACKS);
+        all.problems.extend(problems);
+        let (modules, executable) = open_modules(process, &maps, memory, blocking, all);
+        let names = thread_names(&process.read(Part::Threads).unwrap_or_default());
+        let still = Still { head, names, modules, executable, stacks };
+        still.write_minidump(process, request, (&maps, &maps_text), memory, all);
+        read_state(process, request, all);
+        still
     }
 
-    fn describe(&self, request: &Request, all: &mut Collected) {
+    // Backtraces and the signature: after the process has been let go.
+    fn find_names(&self, request: &Request, all: &mut Collected) {
         let about =
             request.thread.is_some() && self.head.crashed().map(|thread| thread.tid) == request.thread;
         let (threads, problems) =
@@ -256,37 +246,35 @@ impl Still {
         all.problems.extend(problems);
         let frames = all.threads.first().map(|thread| thread.frames.as_slice()).unwrap_or_default();
         all.signature = signature(&Cause { kind: request.kind, signal: None, stack_overflow: false }, frames);
-        self.write_minidump(request, all);
     }
 
-    fn write_minidump(&self, request: &Request, all: &mut Collected) {
-        let nothing = NoMemory;
-        let dumped;
-        let memory: &dyn Memory = match &self.memory {
-            Some(memory) => {
-                dumped = Dumped::within(memory, self.allowed.clone());
-                &dumped
-            }
-            None => &nothing,
-        };
+    fn write_minidump(
+        &self,
+        process: &Process,
+        request: &Request,
+        (maps, maps_text): (&[Mapping], &[u8]),
+        memory: &dyn Memory,
+        all: &mut Collected,
+    ) {
         let images: Vec<Image<'_>> = self.modules.iter().map(Image::from).collect();
-        let machine = Machine::here();
         let note = all.trails.first().map(|(source, _)| format!("trace/{source}"));
+        let read = |part| process.read(part).ok();
+        let (cpuinfo, status, limits) = (read(Part::Processors), read(Part::Status), read(Part::Limits));
         let input = minidump::Input {
             time: request.time.0,
             head: &self.head,
-            maps: &self.maps,
+            maps,
             memory,
             stacks: &self.stacks,
             images: &images,
             thread_names: &self.names,
-            system: &machine.kernel,
+            system: &request.machine.kernel,
             files: Files {
-                maps: Some(&self.maps_text),
-                os_release: machine.os_release.as_deref(),
-                cpuinfo: self.cpuinfo.as_deref(),
-                status: self.status.as_deref(),
-                limits: None,
+                maps: Some(maps_text),
+                os_release: request.machine.os_release.as_deref(),
+                cpuinfo: cpuinfo.as_deref(),
+                status: status.as_deref(),
+                limits: limits.as_deref(),
             },
             annotations: &[],
             trail_note: note.as_deref(),
@@ -301,16 +289,40 @@ impl Still {
     }
 }
 
+// In the form of a core's head, as far as a live process has one.
+fn head(process: &Process, threads: Vec<ThreadState>) -> CoreHead {
+    let auxv_raw = process.read(Part::Auxv).unwrap_or_default();
+    CoreHead {
+        machine: if cfg!(target_arch = "x86_64") { EM_X86_64 } else { EM_AARCH64 },
+        pid: process.pid(),
+        uid: 0,
+        name: String::new(),
+        arguments: String::new(),
+        threads,
+        signal: None,
+        auxv: auxv_entries(&auxv_raw),
+        auxv_raw,
+        segments: Vec::new(),
+        files: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
 // The executable's file comes along.
 fn open_modules(
     process: &Process,
     maps: &[Mapping],
     memory: &dyn Memory,
+    blocking: &Blocking,
     all: &mut Collected,
 ) -> (Modules, Option<File>) {
     let mut executable = None;
     let mut open = |mapping: &Mapping| {
-        let file = process.mapping(mapping.start, mapping.end).ok()?;
+        // The file's server may be the process that stands still.
+        if blocking.holds(mapping) {
+            return None;
+        }
+        let file = process.mapped_file(mapping).ok()?;
         if executable.is_none() && Some(&mapping.path) == all.program.exe.as_ref() {
             executable = file.try_clone().ok();
         }
@@ -325,55 +337,52 @@ fn open_modules(
 // allowed; but stack and heap may have grown.
 fn unchanged(allowed: &[(u64, u64)], now: &[Mapping]) -> Vec<(u64, u64)> {
     let grows = |mapping: &Mapping| matches!(mapping.path.as_str(), "[stack]" | "[heap]");
+    let overlaps =
+        |mapping: &Mapping| allowed.iter().any(|range| mapping.start < range.1 && range.0 < mapping.end);
     let known = |mapping: &&Mapping| {
-        allowed.iter().any(|range| {
-            *range == (mapping.start, mapping.end)
-                || grows(mapping) && mapping.start < range.1 && range.0 < mapping.end
-        })
+        allowed.binary_search(&(mapping.start, mapping.end)).is_ok() || grows(mapping) && overlaps(mapping)
     };
     now.iter().filter(known).map(|mapping| (mapping.start, mapping.end)).collect()
 }
 
-// The process's state in `/proc`, this machine, and the package: after the process has been let go.
-fn describe_program(process: &Process, request: &Request, executable: Option<&File>, all: &mut Collected) {
-    let reduced: [(&str, Part, &dyn Fn(&[u8]) -> Vec<u8>); 9] = [
-        ("status", Part::Status, &<[u8]>::to_vec),
-        ("maps", Part::Maps, &<[u8]>::to_vec),
-        ("limits", Part::Limits, &<[u8]>::to_vec),
-        ("cgroup", Part::Cgroup, &<[u8]>::to_vec),
-        ("mountinfo", Part::MountInfo, &<[u8]>::to_vec),
-        ("auxv", Part::Auxv, &state::auxiliary_vector),
-        ("fds", Part::Descriptors, &state::descriptors),
-        ("environ", Part::Environ, &|bytes| state::environment(bytes, &request.environment_allow)),
-        ("cmdline", Part::CommandLine, &state::command_line),
+// The process's state in `/proc`, reduced to what a report may keep.
+fn read_state(process: &Process, request: &Request, all: &mut Collected) {
+    type Reduce<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let reduced: [(&str, Part, Reduce<'_>); 10] = [
+        ("process/status", Part::Status, &<[u8]>::to_vec),
+        ("process/maps", Part::Maps, &<[u8]>::to_vec),
+        ("process/limits", Part::Limits, &<[u8]>::to_vec),
+        ("process/cgroup", Part::Cgroup, &<[u8]>::to_vec),
+        ("process/mountinfo", Part::MountInfo, &<[u8]>::to_vec),
+        ("process/auxv", Part::Auxv, &state::auxiliary_vector),
+        ("process/fds", Part::Descriptors, &state::descriptors),
+        ("process/environ", Part::Environ, &|bytes| state::environment(bytes, &request.environment_allow)),
+        ("process/cmdline", Part::CommandLine, &state::command_line),
+        ("system/cpuinfo", Part::Processors, &|bytes| state::processor(bytes).to_vec()),
     ];
     for (name, part, reduce) in reduced {
         match process.read(part) {
-            Ok(bytes) => all.parts.push((format!("process/{name}"), reduce(&bytes))),
+            Ok(bytes) => all.parts.push((name.to_owned(), reduce(&bytes))),
             Err(error) => all.problem("process", format!("{name} could not be read: {error}")),
         }
     }
-    if let Ok(processors) = process.read(Part::Processors) {
-        all.parts.push(("system/cpuinfo".into(), state::processor(&processors).to_vec()));
-    }
-    describe_machine(all);
-    // A name in another root directory says nothing about this system's packages.
-    let own_root = process.read(Part::Root).is_ok_and(|same| same == [1]);
-    if let Some(exe) = all.program.exe.as_deref() {
-        all.program.package = match own_root {
-            true => package::find(Path::new("/"), exe, executable),
-            false => executable.and_then(package::noted),
-        };
-    }
 }
 
-fn describe_machine(all: &mut Collected) {
-    let machine = Machine::here();
+fn describe_machine(machine: &Machine, all: &mut Collected) {
     all.parts.push(("system/kernel".into(), format!("{}\n", machine.kernel).into_bytes()));
-    if let Some(text) = machine.os_release {
-        all.parts.push(("system/os-release".into(), text));
+    if let Some(text) = &machine.os_release {
+        all.parts.push(("system/os-release".into(), text.clone()));
     }
-    all.system = machine.system;
+    all.system = machine.system.clone();
+}
+
+// A name in another root directory says nothing about this system's packages.
+fn find_package(own_root: bool, executable: Option<&File>, all: &mut Collected) {
+    let Some(exe) = all.program.exe.as_deref() else { return };
+    all.program.package = match own_root {
+        true => package::find(Path::new("/"), exe, executable),
+        false => executable.and_then(package::noted),
+    };
 }
 
 struct NoMemory;

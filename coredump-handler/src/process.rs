@@ -15,6 +15,8 @@ use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
+use crate::maps::Mapping;
+
 /// What can be read of a process. The numbers travel between the handler's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -205,16 +207,30 @@ impl Process {
     pub fn mapping(&self, start: u64, end: u64) -> Result<File, MappingRefused> {
         let link = format!("map_files/{start:x}-{end:x}");
         let handle = openat(&self.directory, link.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-        if !is_regular(&fstat(&handle)?) {
-            return Err(MappingRefused::NotRegular);
+        reopened(&handle)
+    }
+
+    /// The same for a user without the privilege that the kernel's own links need: the file that bears the mapping's
+    /// name or is among the process's descriptors, if it is the same inode.
+    ///
+    /// # Errors
+    /// As above, or there is no such file.
+    pub fn mapped_file(&self, mapping: &Mapping) -> Result<File, MappingRefused> {
+        match self.mapping(mapping.start, mapping.end) {
+            Err(MappingRefused::Io(error)) if error.raw_os_error() == Some(libc::EPERM) => {}
+            other => return other,
         }
-        let kind = fstatfs(&handle)?.filesystem_type();
-        if MAY_BLOCK.contains(&kind) {
-            return Err(MappingRefused::MayBlock(kind.0));
+        let named = mapping.path.starts_with('/').then(|| format!("root{}", mapping.path));
+        let numbers = numbers(self.directory.as_fd(), "fd").unwrap_or_default();
+        let open_files = numbers.into_iter().take(DESCRIPTORS).map(|number| format!("fd/{number}"));
+        for link in named.into_iter().chain(open_files) {
+            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+            let Ok(handle) = openat(&self.directory, link.as_str(), flags, Mode::empty()) else { continue };
+            if fstat(&handle).is_ok_and(|status| status.st_ino == mapping.inode) {
+                return reopened(&handle);
+            }
         }
-        let again = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        Ok(File::from(open(again.as_str(), flags, Mode::empty())?))
+        Err(MappingRefused::Io(io::Error::from_raw_os_error(libc::EPERM)))
     }
 
     /// Its mappings with their flags (`smaps`). Of a large process this takes long, and holds up its own mmap calls.
@@ -242,7 +258,7 @@ impl Process {
     // Entries that vanish while they are listed are left out: the listing is of a process that may be dying.
     fn descriptors(&self) -> io::Result<Vec<u8>> {
         let mut listing = Vec::new();
-        for number in numbers(self.directory.as_fd(), "fd")?.into_iter().take(4096) {
+        for number in numbers(self.directory.as_fd(), "fd")?.into_iter().take(DESCRIPTORS) {
             if let Ok(target) = self.link(&format!("fd/{number}")) {
                 listing.extend_from_slice(format!("{number}\t").as_bytes());
                 listing.extend_from_slice(&target);
@@ -287,6 +303,8 @@ impl AsFd for Process {
 }
 
 const THREAD_RECORD: usize = 20;
+/// More open descriptors of a process are not looked at.
+const DESCRIPTORS: usize = 4096;
 
 /// The threads in a [`Part::Threads`]: number and name.
 pub fn thread_names(records: &[u8]) -> Vec<(i32, String)> {
@@ -333,6 +351,20 @@ const MAY_BLOCK: [FsType; 17] = [
     FsType(0x786f_4256), // VirtualBox shared folders
     FsType(0x2003_0528), // OrangeFS
 ];
+
+// A file that was only pointed at, opened for reading: never a FIFO, a device, or one whose reading may block.
+fn reopened(handle: &OwnedFd) -> Result<File, MappingRefused> {
+    if !is_regular(&fstat(handle)?) {
+        return Err(MappingRefused::NotRegular);
+    }
+    let kind = fstatfs(handle)?.filesystem_type();
+    if MAY_BLOCK.contains(&kind) {
+        return Err(MappingRefused::MayBlock(kind.0));
+    }
+    let again = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    Ok(File::from(open(again.as_str(), flags, Mode::empty())?))
+}
 
 fn is_regular(status: &FileStat) -> bool {
     SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG

@@ -150,7 +150,7 @@ pub fn of_process(process: &Process, maps: &[Mapping]) -> (Vec<(String, Snapshot
     };
     for mapping in found {
         let snapshot = process
-            .mapping(mapping.start, mapping.end)
+            .mapped_file(mapping)
             .map_err(|error| RingRefused::Io(io::Error::other(error)))
             .and_then(|file| read_live(&file, owner));
         match snapshot {

@@ -1,4 +1,5 @@
 //! `foretrace-capture` as others start it: on live processes and core files, with its report read back.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};

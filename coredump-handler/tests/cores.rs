@@ -1,4 +1,5 @@
 //! Cores with known answers, and the same cores damaged in every way that a pipe, a disk or an enemy can.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
 use std::io::{Cursor, Write};

@@ -40,6 +40,9 @@ pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
     }
 }
 
+/// Owner without its NUL, type, description.
+type Note<'a> = (&'a [u8], u32, &'a [u8]);
+
 /// The notes in the contents of a PT_NOTE: owner without its NUL, type, description.
 pub(crate) struct Notes<'a> {
     rest: &'a [u8],
@@ -57,7 +60,7 @@ impl<'a> Notes<'a> {
         u32_at(self.rest, 8)
     }
 
-    fn split(&self) -> Option<((&'a [u8], u32, &'a [u8]), &'a [u8])> {
+    fn split(&self) -> Option<(Note<'a>, &'a [u8])> {
         let bytes = self.rest;
         let owner_size = u32_at(bytes, 0)? as usize;
         let size = u32_at(bytes, 4)? as usize;
@@ -74,7 +77,7 @@ impl<'a> Notes<'a> {
 }
 
 impl<'a> Iterator for Notes<'a> {
-    type Item = (&'a [u8], u32, &'a [u8]);
+    type Item = Note<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (note, rest) = self.split()?;
@@ -151,7 +154,7 @@ impl SignalInfo {
         let carries_address =
             matches!(number, libc::SIGILL | libc::SIGTRAP | libc::SIGBUS | libc::SIGFPE | libc::SIGSEGV);
         // SI_KERNEL comes with address 0 where the machine does not tell it (a general protection fault).
-        let from_fault = code > 0 && code != KERNEL || number == libc::SIGSYS && code > 0;
+        let from_fault = code > 0 && (code != KERNEL || number == libc::SIGSYS);
         let address =
             (from_fault && (carries_address || number == libc::SIGSYS)).then(|| u64_at(info, 16)).flatten();
         let sender = (code <= 0)

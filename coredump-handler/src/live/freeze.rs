@@ -26,6 +26,8 @@ const FIRST: Duration = Duration::from_millis(500);
 const NEXT: Duration = Duration::from_millis(90);
 /// The whole stop takes no longer than this.
 const ALL: Duration = Duration::from_secs(1);
+/// A stopped process is let go after this, whatever its holder is doing.
+const HELD: Duration = Duration::from_secs(2);
 /// New threads may appear while others are being stopped; after so many looks the rest is left out.
 const ROUNDS: usize = 8;
 
@@ -52,7 +54,7 @@ pub enum FreezeError {
     Io(#[from] io::Error),
 }
 
-/// A process that stands still until this is dropped.
+/// A process that stands still until this is dropped, or for two seconds.
 pub struct Frozen {
     /// All threads that stopped, in the order of their IDs.
     pub threads: Vec<ThreadState>,
@@ -82,7 +84,7 @@ impl Frozen {
             let failed = outcome.is_err();
             if answer.send(outcome).is_ok() && !failed {
                 // Ends with an error when the holder drops its end, which is the signal to go on.
-                let _ = released.recv();
+                let _ = released.recv_timeout(HELD);
             }
             tracer.release();
         })?;

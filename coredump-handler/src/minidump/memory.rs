@@ -73,7 +73,7 @@ impl Blocks {
 
     fn add(&mut self, start: u64, content: &[u8], buffer: &mut Buffer) -> MDMemoryDescriptor {
         let block = MDMemoryDescriptor { start_of_memory_range: start, memory: bytes(buffer, content) };
-        self.0.push(block.clone());
+        self.0.push(block);
         block
     }
 }

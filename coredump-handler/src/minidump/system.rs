@@ -52,7 +52,7 @@ pub(super) fn texts<'a>(input: &Input<'a>) -> Vec<(MDStreamType, Cow<'a, [u8]>)>
         (MDStreamType::LinuxProcStatus, files.status.map(Cow::Borrowed)),
         (MDStreamType::LinuxLsbRelease, files.os_release.map(Cow::Borrowed)),
         (MDStreamType::MozLinuxLimits, files.limits.map(Cow::Borrowed)),
-        (MDStreamType::LinuxAuxv, (!auxv.is_empty()).then(|| Cow::Borrowed(auxv.as_slice()))),
+        (MDStreamType::LinuxAuxv, (!auxv.is_empty()).then_some(Cow::Borrowed(auxv.as_slice()))),
         (MDStreamType::LinuxMaps, Some(maps)),
     ]
     .into_iter()

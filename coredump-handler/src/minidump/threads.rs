@@ -33,7 +33,7 @@ pub(super) fn list(
             priority_class: 0,
             priority: 0,
             teb: thread_pointer(&thread.registers),
-            stack: placed.get(&thread.tid).cloned().unwrap_or(nothing),
+            stack: placed.get(&thread.tid).copied().unwrap_or(nothing),
             thread_context,
         });
     }
