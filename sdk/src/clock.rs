@@ -17,6 +17,8 @@ pub(crate) const EPOCH: u32 = 30;
 
 /// Whether the fast path may read the time stamp counter.
 static TSC: AtomicBool = AtomicBool::new(false);
+/// The C library's clock reads the counter too: where that is forbidden, only the system call tells the time.
+static FORBIDDEN: AtomicBool = AtomicBool::new(false);
 /// Somebody is refreshing the pairs.
 static REFRESHING: AtomicBool = AtomicBool::new(false);
 /// The pair since which the frequency is measured.
@@ -71,8 +73,13 @@ pub(crate) fn realtime() -> u64 {
 
 fn nanoseconds(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes the structure it is given.
-    unsafe { libc::clock_gettime(clock, &mut time) };
+    if FORBIDDEN.load(Ordering::Relaxed) {
+        // SAFETY: writes the structure it is given.
+        unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &mut time) };
+    } else {
+        // SAFETY: writes the structure it is given.
+        unsafe { libc::clock_gettime(clock, &mut time) };
+    }
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
@@ -87,16 +94,19 @@ pub(crate) fn choose() -> u32 {
 #[cfg(target_arch = "x86_64")]
 fn may_read_counter() -> bool {
     const SOURCE: &core::ffi::CStr = c"/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let mut allowed: libc::c_int = 0;
+    // SAFETY: writes the integer it is given.
+    let answer = unsafe { libc::prctl(libc::PR_GET_TSC, &mut allowed) };
+    if answer != 0 || allowed != libc::PR_TSC_ENABLE {
+        FORBIDDEN.store(answer == 0, Ordering::Relaxed);
+        return false;
+    }
     let mut text = [0; 16];
     if !host::read(SOURCE, &mut text).starts_with(b"tsc\n") {
         return false;
     }
-    let invariant = core::arch::x86_64::__cpuid(0x8000_0000).eax >= 0x8000_0007
-        && core::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0;
-    let mut allowed: libc::c_int = 0;
-    // SAFETY: writes the integer it is given.
-    let answer = unsafe { libc::prctl(libc::PR_GET_TSC, &mut allowed) };
-    invariant && answer == 0 && allowed == libc::PR_TSC_ENABLE
+    core::arch::x86_64::__cpuid(0x8000_0000).eax >= 0x8000_0007
+        && core::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0
 }
 
 #[cfg(not(target_arch = "x86_64"))]
