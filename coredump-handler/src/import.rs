@@ -12,7 +12,7 @@ use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program, Signal, System, signal_name};
 use foretrace_report::signature::{Cause, signature};
 use foretrace_report::text::escape;
-use foretrace_ring::Snapshot;
+use foretrace_ring::{Snapshot, layout};
 
 use crate::assemble::Collected;
 use crate::core::{self, CoreError, CoreHead, EM_AARCH64};
@@ -21,6 +21,7 @@ use crate::maps::{self, Mapping};
 use crate::memory::{CoreMemory, Memory};
 use crate::minidump::{self, Files, Image};
 use crate::module::Modules;
+use crate::reported::{self, Reported};
 use crate::{backtrace, package, stack, trail};
 
 /// What is asked for.
@@ -58,6 +59,10 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
     let (trails, problems) = rings(&head, &maps, &memory);
     all.trails = trails;
     all.problems.extend(problems);
+    if let Some(panic) = last_panic(&head, &all.trails, request.time.0) {
+        all.kind = Kind::Panic;
+        all.message = Some(panic.sentence());
+    }
     let (stacks, problems) = stack::copy(&head, &maps, &memory, &stack::Limits::default());
     all.problems.extend(problems);
 
@@ -94,7 +99,7 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
         thread_names: &names,
         system: &format!("Linux {arch}"),
         files: Files::default(),
-        annotations: &[],
+        annotations: &reported::public_annotations(&all.trails),
         trail_note: note.as_deref(),
     };
     match minidump::write(&input) {
@@ -134,6 +139,18 @@ fn rings(head: &CoreHead, maps: &[Mapping], memory: &CoreMemory) -> (Vec<(String
         }
     }
     (trails, problems)
+}
+
+// A panic that ended in an abort: the crashed thread reported it shortly before the core was written.
+fn last_panic(head: &CoreHead, trails: &[(String, Snapshot)], written: u32) -> Option<Reported> {
+    const RECENT: u64 = 10;
+    let aborted = head.signal.is_some_and(|signal| signal.number == libc::SIGABRT);
+    let thread = head.crashed().filter(|_| aborted)?.tid.cast_unsigned();
+    let said = trails.iter().filter_map(|(_, snapshot)| reported::last(snapshot, Some(thread)));
+    said.max_by_key(|said| said.time).filter(|said| {
+        said.kind == u64::from(layout::REPORT_PANIC)
+            && said.time / 1_000_000_000 >= u64::from(written).saturating_sub(RECENT)
+    })
 }
 
 fn proven_package(exe: &str, modules: &Modules) -> Option<foretrace_report::schema::Package> {

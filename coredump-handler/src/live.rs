@@ -276,7 +276,7 @@ impl Still {
                 status: status.as_deref(),
                 limits: limits.as_deref(),
             },
-            annotations: &[],
+            annotations: &reported::public_annotations(&all.trails),
             trail_note: note.as_deref(),
         };
         match minidump::write(&input) {

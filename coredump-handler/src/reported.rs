@@ -1,6 +1,6 @@
-//! What a program itself reported: the recorder's `foretrace:report` events in a ring's snapshot.
+//! What a program itself said: the recorder's `foretrace:report` events and the annotations in a ring's snapshot.
 
-use foretrace_ring::trail::{Trail, Value};
+use foretrace_ring::trail::{Privacy, Trail, Value};
 use foretrace_ring::{Snapshot, metadata};
 
 /// An error or panic in the program's own words.
@@ -50,4 +50,13 @@ pub fn last(snapshot: &Snapshot, thread: Option<u32>) -> Option<Reported> {
             _ => None,
         }
     })
+}
+
+/// What the program noted about itself and nobody needs to be asked about, as (key, value).
+pub fn public_annotations(trails: &[(String, Snapshot)]) -> Vec<(String, String)> {
+    let notes = trails.iter().flat_map(|(_, snapshot)| &snapshot.annotations);
+    notes
+        .filter(|note| note.privacy == Privacy::Public)
+        .map(|note| (note.key.clone(), note.value.clone()))
+        .collect()
 }
