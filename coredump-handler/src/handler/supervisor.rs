@@ -301,8 +301,11 @@ impl Supervisor<'_> {
     fn least(&mut self) -> anyhow::Result<Handled> {
         let incoming = Incoming::begin(&self.places, StoreKind::System)?;
         let reader = self.locker.reader()?;
+        // Name and path are the kernel's own: reading them cannot block.
         let text = |part: Part| {
-            reader.find(part as u32).map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+            let read = || self.process.as_ref()?.read(part).ok();
+            let bytes = reader.find(part as u32).or_else(read)?;
+            Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
         };
         let program = Program {
             name: text(Part::Name).unwrap_or_default(),

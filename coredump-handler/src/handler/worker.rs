@@ -484,7 +484,7 @@ impl Worker<'_> {
     }
 
     fn threads(&mut self, held: &Held) {
-        let Some(head) = &held.head else {
+        let Some(head) = held.head.as_ref().filter(|head| !head.threads.is_empty()) else {
             // Without the core's notes nobody knows who crashed.
             let thread = |(tid, name): &(i32, String)| Thread {
                 tid: *tid,
