@@ -1,6 +1,7 @@
 //! A world of its own for one test: a root directory under which the product keeps everything, the programs under
 //! test at a short path (a core_pattern holds 127 bytes), and the handler installed in the real kernel.
 
+use std::collections::HashSet;
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -126,22 +127,37 @@ impl World {
         Ok(content)
     }
 
-    /// Waits until there are `count` reports and returns the newest one's ID.
+    /// The IDs of all reports.
     ///
     /// # Errors
-    /// Fewer reports after 20 s.
-    pub fn wait_for_reports(&self, count: usize) -> Result<String> {
+    /// As [`World::list`].
+    pub fn ids(&self) -> Result<HashSet<String>> {
+        Ok(self.list()?.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Waits until there is a report that is not in `known`, and returns its ID.
+    ///
+    /// # Errors
+    /// None after 20 s.
+    pub fn wait_for_new_report(&self, known: &HashSet<String>) -> Result<String> {
         let began = Instant::now();
         loop {
-            let rows = self.list()?;
-            if rows.len() >= count {
-                return rows[0]["id"].as_str().map(str::to_owned).context("a row without an id");
+            if let Some(id) = self.ids()?.difference(known).next() {
+                return Ok(id.clone());
             }
             if began.elapsed() > REPORT_LIMIT {
-                bail!("{} reports after {REPORT_LIMIT:?}, {count} expected", rows.len());
+                bail!("no new report after {REPORT_LIMIT:?}");
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits for the first report.
+    ///
+    /// # Errors
+    /// As [`World::wait_for_new_report`].
+    pub fn wait_for_report(&self) -> Result<String> {
+        self.wait_for_new_report(&HashSet::new())
     }
 }
 
@@ -178,12 +194,12 @@ impl Installed {
     /// # Errors
     /// A program that does not crash, or no report.
     pub fn crash(&self, victim: &mut Command) -> Result<String> {
-        let before = self.list()?.len();
+        let known = self.ids()?;
         let ended = command::run(victim)?;
         if ended.status.success() || std::os::unix::process::ExitStatusExt::signal(&ended.status).is_none() {
             bail!("the victim did not crash: {ended}");
         }
-        self.wait_for_reports(before + 1)
+        self.wait_for_new_report(&known)
     }
 }
 

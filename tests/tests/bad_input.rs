@@ -99,11 +99,13 @@ fn a_truncated_core_stream_still_gives_a_report_with_a_problem() -> Result<()> {
     let world = World::new()?;
     let sleeper = Sleeper::start()?;
     let core = fs::read(foretrace_tests::world::checkout().join("tests/fixtures/cores/threads-x86_64.core"))?;
-    for (n, length) in [0, 3, 64, 100, 700, 2000].into_iter().enumerate() {
+    for length in [0, 3, 64, 100, 700, 2000] {
+        let known = world.ids()?;
         let ended = run_handler(&world, &sleeper.0.id().to_string(), &core[..length])?;
         ensure!(!ended.errors().contains("panicked"), "{ended}");
-        let id =
-            world.wait_for_reports(n + 1).with_context(|| format!("{length} bytes of a core: {ended}"))?;
+        let id = world
+            .wait_for_new_report(&known)
+            .with_context(|| format!("{length} bytes of a core: {ended}"))?;
         let report = world.info(&id)?;
         ensure!(report["problems"].as_array().is_some_and(|all| !all.is_empty()), "{length} bytes: {report}");
     }
@@ -117,7 +119,7 @@ fn a_process_that_is_not_there_still_gives_a_report_with_a_problem() -> Result<(
     let pid = gone.id().to_string();
     gone.wait()?;
     run_handler(&world, &pid, b"")?;
-    let report = world.info(&world.wait_for_reports(1)?)?;
+    let report = world.info(&world.wait_for_report()?)?;
     ensure!(report["problems"].as_array().is_some_and(|all| !all.is_empty()), "{report}");
     Ok(())
 }

@@ -143,7 +143,8 @@ fn with_one_byte_changed_send_refuses() -> Result<()> {
     fs::write(outgoing(&scene), bytes)?;
     let refused = run(world.foretrace().args(["send", id]))?;
     ensure!(!refused.status.success(), "send ended with success: {refused}");
-    ensure!(refused.errors().contains("receipt"), "no word of the receipt: {refused}");
+    let said = refused.text() + &refused.errors();
+    ensure!(said.contains("changed since it was agreed to"), "not a word of why: {refused}");
     ensure!(scene.door.opened() == 0, "a connection was opened for changed bytes");
     Ok(())
 }

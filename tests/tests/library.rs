@@ -22,7 +22,7 @@ fn an_error_that_the_application_reports_becomes_a_report_and_the_application_go
     let mut till = Command::new(built_programs()?.join("till"));
     till.arg("--error");
     run(&mut with_capture(&world, till))?.success().context("the application did not go on")?;
-    let evidence = Evidence::open(&world, &world.wait_for_reports(1)?)?;
+    let evidence = Evidence::open(&world, &world.wait_for_report()?)?;
     ensure!(evidence.report.kind.name() == "error", "{:?}", evidence.report.kind);
     ensure!(evidence.report.message.as_deref().is_some_and(|message| message.contains("no card to mask")));
     ensure!(!evidence.events("no card").is_empty(), "the trail does not lead to the error");
@@ -47,7 +47,7 @@ fn a_caught_panic_is_one_report_and_an_aborting_one_is_one_too() -> Result<()> {
     let mut caught = Command::new(&panicking);
     caught.arg("caught");
     run(&mut with_capture(&world, caught))?.success()?;
-    let id = world.wait_for_reports(1)?;
+    let id = world.wait_for_report()?;
     let report = world.info(&id)?;
     ensure!(report["kind"] == "panic", "{report}");
     ensure!(report["message"].as_str().is_some_and(|message| message.contains("index out of")), "{report}");
@@ -84,7 +84,7 @@ fn snapshot(world: &World, pid: u32, book: &std::path::Path) -> Result<()> {
     let before = ledger::read(book)?[0].recorded;
     thread::sleep(Duration::from_millis(300));
     ensure!(ledger::read(book)?[0].recorded > before, "the process no longer records");
-    let evidence = Evidence::open(world, &world.wait_for_reports(1)?)?;
+    let evidence = Evidence::open(world, &world.wait_for_report()?)?;
     ensure!(evidence.report.kind.name() == "snapshot");
     ensure!(evidence.report.message.as_deref() == Some("looks slow"), "{:?}", evidence.report.message);
     ensure!(!evidence.events("step").is_empty(), "no trail");
@@ -105,9 +105,9 @@ fn core_files_with_known_answers_give_them() -> Result<()> {
         ("threads-x86_64.core", 5222, None, 3, Some("SIGILL")),
         ("gcore-x86_64.core", 5669, None, 3, None),
     ] {
-        let before = world.list()?.len();
+        let known = world.ids()?;
         world.ask(&["import", &cores.join(core).display().to_string()])?;
-        let report = world.info(&world.wait_for_reports(before + 1)?)?;
+        let report = world.info(&world.wait_for_new_report(&known)?)?;
         ensure!(report["program"]["pid"] == pid, "{core}: {report}");
         ensure!(name.is_none_or(|name| report["program"]["name"] == name), "{core}: {report}");
         ensure!(report["threads"].as_array().is_some_and(|all| all.len() == threads), "{core}: {report}");
@@ -136,6 +136,6 @@ fn a_core_of_a_recording_program_still_holds_its_trail() -> Result<()> {
         .args(["4", "50000"]))?;
     world.ask(&["import", &core.display().to_string()])?;
     fs::remove_file(core)?;
-    let evidence = Evidence::open(&world, &world.wait_for_reports(1)?)?;
+    let evidence = Evidence::open(&world, &world.wait_for_report()?)?;
     evidence.compare_with(&ledger::read(&book)?, check)
 }

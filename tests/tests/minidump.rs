@@ -106,7 +106,7 @@ while frame is not None and count < 64:
     frame = frame.older()
 ";
 
-/// A function's last path segment without type arguments: debuggers agree on no more.
+/// A function's last path segment without type arguments and hash: debuggers agree on no more.
 fn bare(function: &str) -> String {
     let mut depth = 0;
     let mut plain = String::new();
@@ -118,8 +118,16 @@ fn bare(function: &str) -> String {
             _ => {}
         }
     }
-    let segments = plain.split("::").filter(|segment| !segment.is_empty() && !segment.starts_with('{'));
+    let segments = plain
+        .split("::")
+        .filter(|segment| !segment.is_empty() && !segment.starts_with('{') && !is_hash(segment));
     segments.last().unwrap_or_default().split('@').next().unwrap_or_default().to_owned()
+}
+
+fn is_hash(segment: &str) -> bool {
+    segment.len() == 17
+        && segment.starts_with('h')
+        && segment[1..].bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn report_error(options: &Options, programs: &Path) -> Result<()> {
         .env("FORETRACE_ROOT", world.root());
     let ended = command::run(&mut till)?;
     ensure!(ended.status.success(), "the till did not go on after its error: {ended}");
-    let id = world.wait_for_reports(1)?;
+    let id = world.wait_for_report()?;
     answer_and_show(options, &world, &id)
 }
 
