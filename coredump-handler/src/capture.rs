@@ -18,7 +18,7 @@ use foretrace_store::{Incoming, Owner, Places, Published, Settings, StoreKind, r
 
 use crate::assemble::{Collected, assemble};
 use crate::process::Process;
-use crate::successor::Watch;
+use crate::successor::{Seen, Watch};
 use crate::system::Machine;
 use crate::{import, live, successor};
 
@@ -148,10 +148,12 @@ fn report(places: &Places, arguments: Reporting) -> Result<Option<Made>> {
         None => (live::orphan(pid, request), Duration::ZERO),
     };
     let written = write(places, collected)?;
-    let crashed = match watch {
-        Some(watch) => watch.ends_in_a_core(successor::PATIENCE),
-        // It had ended before anybody could look.
-        None => awaited && successor::has_report(places, pid, jiff::Timestamp::now(), successor::PATIENCE),
+    let crashed = match watch.map_or(Seen::End, |watch| watch.end(successor::PATIENCE)) {
+        Seen::Dump => true,
+        Seen::Life => false,
+        Seen::End => {
+            awaited && successor::has_report(places, pid, jiff::Timestamp::now(), successor::PATIENCE)
+        }
     };
     if crashed {
         return Ok(None);

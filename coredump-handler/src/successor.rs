@@ -39,7 +39,18 @@ pub fn is_dumping(process: &Process) -> bool {
 #[derive(Debug)]
 pub struct Watch {
     finish: Sender<Instant>,
-    looking: JoinHandle<bool>,
+    looking: JoinHandle<Seen>,
+}
+
+/// What a watch has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The process wrote its core.
+    Dump,
+    /// It ended. On a busy machine that may have been a dump between two looks.
+    End,
+    /// It lives on.
+    Life,
 }
 
 impl Watch {
@@ -50,10 +61,9 @@ impl Watch {
             let mut until = None;
             loop {
                 match process.read(Part::Status) {
-                    Ok(status) if shows_dump(&status) => return true,
+                    Ok(status) if shows_dump(&status) => return Seen::Dump,
                     Ok(_) => {}
-                    // It has ended and nobody saw it dump.
-                    Err(_) => return false,
+                    Err(_) => return Seen::End,
                 }
                 match told.recv_timeout(LOOK) {
                     Ok(time) => until = Some(time),
@@ -61,18 +71,18 @@ impl Watch {
                     Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
                 }
                 if until.is_some_and(|until| Instant::now() >= until) {
-                    return false;
+                    return Seen::Life;
                 }
             }
         });
         Watch { finish, looking }
     }
 
-    /// Waits until the process dumps its core, ends, or `patience` is over. True if it has dumped since the watch began.
-    pub fn ends_in_a_core(self, patience: Duration) -> bool {
+    /// Waits until the process dumps its core, ends, or `patience` is over.
+    pub fn end(self, patience: Duration) -> Seen {
         // A watcher that has its answer no longer listens.
         let _ = self.finish.send(Instant::now() + patience);
-        self.looking.join().unwrap_or(false)
+        self.looking.join().unwrap_or(Seen::Life)
     }
 }
 
@@ -150,7 +160,7 @@ mod tests {
         let watch = Watch::new(Process::open(child.id() as i32).unwrap());
         child.wait().unwrap();
         let start = Instant::now();
-        assert!(!watch.ends_in_a_core(Duration::from_secs(20)));
+        assert_eq!(watch.end(Duration::from_secs(20)), Seen::End);
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 }

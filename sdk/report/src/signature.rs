@@ -90,7 +90,11 @@ fn joined(names: &[String]) -> Option<String> {
 // The most telling word for a frame: its function, its line, its place in a module, its address.
 fn name(frame: &Frame) -> String {
     if let Some(function) = frame.function.as_deref().filter(|function| !function.is_empty()) {
-        return normalize(function, frame.file.as_deref());
+        let normal = normalize(function, frame.file.as_deref());
+        return match frame.file.as_deref().and_then(names::standard_module) {
+            Some(module) if !normal.contains("::") => format!("{module}::{normal}"),
+            _ => normal,
+        };
     }
     if let (Some(file), Some(line)) = (&frame.file, frame.line) {
         return format!("{}#{line}", base_name(file));

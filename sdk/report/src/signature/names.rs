@@ -6,6 +6,16 @@ pub fn normalize(function: &str, file: Option<&str>) -> String {
     if is_rust(function, file) { rust(function) } else { cpp(function) }
 }
 
+/// The module of Rust's standard library that a source file holds: `core::ptr::const_ptr` for
+/// `/rustc/…/library/core/src/ptr/const_ptr.rs`. Line tables alone name its inlined functions without their path.
+pub fn standard_module(file: &str) -> Option<String> {
+    let (_, inside) = file.strip_prefix("/rustc/")?.split_once("/library/")?;
+    let (krate, path) = inside.split_once("/src/")?;
+    let path = path.strip_suffix(".rs")?;
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    if path == "lib" { Some(krate.into()) } else { Some(format!("{krate}::{}", path.replace('/', "::"))) }
+}
+
 // Stripped programs have no files: then Rust shows by what only Rust's names contain.
 fn is_rust(function: &str, file: Option<&str>) -> bool {
     match file {

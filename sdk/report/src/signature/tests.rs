@@ -264,3 +264,17 @@ mod hostile {
         }
     }
 }
+
+#[test]
+fn a_standard_function_that_lost_its_path_is_known_by_its_file() {
+    let std =
+        |function: &str, path: &str| frame(function, Some(&format!("/rustc/59807616e1fa/library/{path}")));
+    let crash = [
+        std("read_volatile<u8>", "core/src/ptr/mod.rs"),
+        std("read_volatile<u8>", "core/src/ptr/const_ptr.rs"),
+        frame("first_card_digit", Some("src/till.rs")),
+        std("call_once<fn(), ()>", "core/src/ops/function.rs"),
+    ];
+    assert_eq!(of(11, &crash), "first_card_digit");
+    assert_eq!(of(11, &[frame("read_volatile", Some("src/own.rs"))]), "read_volatile");
+}
