@@ -264,7 +264,8 @@ impl Record for Progress {
             Progress::Done(what, signature) => (4, *what as u64, signature.as_str()),
             Progress::Failed(why) => (5, 0, why.as_str()),
         };
-        let text = &text.as_bytes()[..text.floor_char_boundary(TEXT)];
+        let end = (0..=text.len().min(TEXT)).rev().find(|end| text.is_char_boundary(*end));
+        let text = &text.as_bytes()[..end.unwrap_or(0)];
         let mut bytes = words([kind, number, text.len() as u64]);
         bytes.extend_from_slice(text);
         bytes.resize(Self::BYTES, 0);

@@ -4,7 +4,7 @@
 //! it is as far as the machine allows: no group is no problem.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -24,7 +24,7 @@ pub fn open() -> Option<File> {
     File::open(group).ok()
 }
 
-fn limit_memory(group: &PathBuf) {
+fn limit_memory(group: &Path) {
     let Ok(information) = nix::sys::sysinfo::sysinfo() else { return };
     let share = information.ram_total() / MEMORY_SHARE;
     // Fails where the memory controller is not handed down: then the children's own limits must do.

@@ -423,30 +423,35 @@ impl Worker<'_> {
             .filter(|path| !path.is_empty());
         held.own_root = self.part(Part::Root).is_some_and(|same| same == [1]);
 
-        let environment = std::mem::take(&mut self.task.environment);
-        let reduced: [(&str, Part, &dyn Fn(&[u8]) -> Vec<u8>); 9] = [
-            ("status", Part::Status, &|bytes| bytes.to_vec()),
-            ("maps", Part::Maps, &|bytes| bytes.to_vec()),
-            ("limits", Part::Limits, &|bytes| bytes.to_vec()),
-            ("cgroup", Part::Cgroup, &|bytes| bytes.to_vec()),
-            ("mountinfo", Part::MountInfo, &|bytes| bytes.to_vec()),
-            ("auxv", Part::Auxv, &state::auxiliary_vector),
-            ("fds", Part::Descriptors, &state::descriptors),
-            ("environ", Part::Environ, &|bytes| state::environment(bytes, &environment)),
-            ("cmdline", Part::CommandLine, &state::command_line),
+        const KEPT: [(&str, Part); 9] = [
+            ("status", Part::Status),
+            ("maps", Part::Maps),
+            ("limits", Part::Limits),
+            ("cgroup", Part::Cgroup),
+            ("mountinfo", Part::MountInfo),
+            ("auxv", Part::Auxv),
+            ("fds", Part::Descriptors),
+            ("environ", Part::Environ),
+            ("cmdline", Part::CommandLine),
         ];
-        for (name, part, reduce) in reduced {
+        for (name, part) in KEPT {
             if part.reads_memory() && !self.task.effort.memory {
                 continue;
             }
-            let known = match part {
+            let bytes = match part {
                 Part::Status => held.status.clone(),
                 Part::Maps => held.maps_text.clone(),
                 _ => self.part(part),
             };
-            if let Some(bytes) = known {
-                self.collected.parts.push((format!("process/{name}"), reduce(&bytes)));
-            }
+            let Some(bytes) = bytes else { continue };
+            let reduced = match part {
+                Part::Auxv => state::auxiliary_vector(&bytes),
+                Part::Descriptors => state::descriptors(&bytes),
+                Part::Environ => state::environment(&bytes, &self.task.environment),
+                Part::CommandLine => state::command_line(&bytes),
+                _ => bytes,
+            };
+            self.collected.parts.push((format!("process/{name}"), reduced));
         }
         if let Some(cpuinfo) = cpuinfo {
             self.collected.parts.push(("system/cpuinfo".into(), state::processor(cpuinfo).to_vec()));
