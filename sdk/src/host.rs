@@ -12,11 +12,6 @@ use foretrace_ring::layout::*;
 /// Descriptors are moved out of the range in which programs expect to find their own.
 const LOWEST_DESCRIPTOR: i32 = 64;
 
-/// Whether the environment says `FORETRACE=off`. A program that runs with privileges does not ask.
-pub(crate) fn is_switched_off() -> bool {
-    variable(c"FORETRACE").is_some_and(|value| value.to_bytes() == b"off")
-}
-
 /// Whether this program got privileges by being executed, so that its environment may be an attacker's.
 pub(crate) fn is_privileged() -> bool {
     // SAFETY: no preconditions.
@@ -231,6 +226,41 @@ pub(crate) fn read<'a>(path: &CStr, into: &'a mut [u8]) -> &'a [u8] {
     let length = unsafe { libc::read(descriptor, into.as_mut_ptr().cast(), into.len()) };
     close(descriptor);
     into.get(..usize::try_from(length).unwrap_or(0)).unwrap_or(&[])
+}
+
+/// Writes a message to standard error if that can be done at once. It is the host's: no signal that writing may cause
+/// (a reader that has gone, a limit, a terminal's foreground) reaches it, and a full pipe is not waited for.
+pub(crate) fn complain(message: &[u8]) {
+    let mut error = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one structure; does not wait.
+    let ready = unsafe { libc::poll(&mut error, 1, 0) };
+    if message.is_empty() || ready != 1 || error.revents & libc::POLLOUT == 0 {
+        return;
+    }
+    // SAFETY: all zeroes are the empty set.
+    let mut ours: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: all zeroes are the empty set.
+    let mut pending: libc::sigset_t = unsafe { core::mem::zeroed() };
+    // SAFETY: writes the set it is given.
+    unsafe { libc::sigpending(&mut pending) };
+    let signals = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGTTOU];
+    for signal in signals {
+        // SAFETY: a valid set and signal. One that already waits is not ours to take away.
+        if unsafe { libc::sigismember(&pending, signal) } == 0 {
+            // SAFETY: a valid set and signal.
+            unsafe { libc::sigaddset(&mut ours, signal) };
+        }
+    }
+    let mut before = ours;
+    // SAFETY: valid sets.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &ours, &mut before) };
+    // SAFETY: as many bytes as it says.
+    unsafe { libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len()) };
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid set and time; nothing is wanted of the signal.
+    while unsafe { libc::sigtimedwait(&ours, ptr::null_mut(), &at_once) } > 0 {}
+    // SAFETY: a valid set.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
 }
 
 /// The decimal number at the start.

@@ -14,7 +14,19 @@
 //! [`report_error!`] and [`panic_hook`] start a program that does.
 //!
 //! Recording never blocks, allocates, locks, or fails the program. An event costs about as much as reading the clock.
-//! `FORETRACE=off` in the environment switches it off.
+//!
+//! # Switching it off
+//! `FORETRACE` in the environment says which events are recorded; without it, all are.
+//!
+//! | `FORETRACE=` | |
+//! |---|---|
+//! | `off` | none: there is no ring |
+//! | `info` | none that is less important than `info` |
+//! | `app::db=debug,net*=off` | of `app::db` and all below it those from `debug` on, none of `net`, `network`, `net::http`, and all others |
+//! | `off,app=trace` | those of `app` only |
+//!
+//! The last rule that speaks of an event decides. The variable is read once, before `main`; a program that got
+//! privileges by being executed ignores it. What is wrong with it is said on standard error, and otherwise ignored.
 
 mod annotation;
 mod clock;
@@ -32,6 +44,7 @@ mod ring;
 mod site;
 mod slot;
 mod spawn;
+mod switches;
 mod thread;
 mod writer;
 

@@ -80,6 +80,9 @@ unsafe fn write<F: Fields>(at: *mut u8, time: u64, word: u64, fields: &F) {
 #[cold]
 #[inline(never)]
 fn record_slowly<F: Fields>(site: &'static Site, fields: &F) {
+    if !site.is_wanted() {
+        return;
+    }
     let Some(ring) = ring::live() else {
         site.switch_off();
         return;

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, c
 
 use foretrace_ring::layout::*;
 
-use crate::{clock, host, thread};
+use crate::{clock, host, switches, thread};
 
 /// A page that a forked child finds zeroed (MADV_WIPEONFORK), however it was forked.
 #[repr(C, align(4096))]
@@ -172,7 +172,7 @@ fn make() -> Option<Ring> {
 
 /// The first ring of this process.
 fn first() -> Option<Ring> {
-    if host::is_switched_off() {
+    if switches::forbid_everything() {
         return None;
     }
     let cells = match CELLS.load(Ordering::Relaxed) {

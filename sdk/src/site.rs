@@ -11,6 +11,7 @@ use foretrace_ring::metadata::{self, EventDecl, FieldDecl, FieldKind, MAX_FIELDS
 use foretrace_ring::trail::{Level, Privacy};
 
 use crate::ring::{self, Ring};
+use crate::switches;
 
 /// What the source says of an event type.
 #[derive(Debug)]
@@ -81,6 +82,15 @@ impl Site {
         }
         ring.count(AT_DISCARDED);
         None
+    }
+
+    /// Whether its events are wanted; asked before there is a ring, of a site that was not yet reached.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let wanted = self.word() != UNKNOWN || switches::pass(self.declaration.provider, self.declaration.level);
+        if !wanted {
+            self.word.store(0, Ordering::Relaxed);
+        }
+        wanted
     }
 
     /// Switches the site off for good.

@@ -35,8 +35,9 @@ __attribute__((visibility("hidden"), aligned(4096))) unsigned char foretrace_pag
 static pthread_key_t key;
 static int has_key;
 
-/* In ring.rs and writer.rs. */
+/* In ring.rs, switches.rs and writer.rs. */
 void foretrace_forked(void);
+void foretrace_read_switches(void);
 void foretrace_thread_ends(void);
 
 struct foretrace_thread *foretrace_tls_address(void)
@@ -70,4 +71,5 @@ __attribute__((constructor)) static void prepare(void)
 {
     has_key = pthread_key_create(&key, thread_ends) == 0;
     pthread_atfork(0, 0, foretrace_forked);
+    foretrace_read_switches();
 }
