@@ -22,7 +22,7 @@ mod head;
 mod last_words;
 mod locker;
 mod logs;
-mod sandbox;
+pub mod sandbox;
 pub(crate) mod state;
 mod supervisor;
 mod worker;

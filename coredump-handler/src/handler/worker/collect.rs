@@ -1,0 +1,323 @@
+//! What is collected while the crashed process stands still: each part in its turn, each as far as it can be had.
+
+use std::fs::File;
+use std::io::{self, Cursor};
+use std::os::unix::fs::FileExt;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::{KEPT_MINIDUMP, Nothing, Refusal, Worker, os_release, whole, with_source};
+use crate::core::{self, CoreHead};
+use crate::handler::channel::{HeadReady, Progress, Question, Stage};
+use crate::handler::state;
+use crate::maps::{self, Mapping};
+use crate::memory::{Dumped, Memory, ProcessMemory};
+use crate::minidump;
+use crate::module::Modules;
+use crate::mounts::Blocking;
+use crate::process::{Part, thread_names};
+use crate::stack::{self, Stack};
+use crate::trail::{self, RingRefused};
+
+// What the analysis needs afterwards.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) maps_text: Option<Vec<u8>>,
+    pub(super) maps: Vec<Mapping>,
+    pub(super) status: Option<Vec<u8>>,
+    pub(super) head: Option<CoreHead>,
+    pub(super) modules: Option<Modules>,
+    pub(super) stacks: Vec<Stack>,
+    pub(super) names: Vec<(i32, String)>,
+    pub(super) executable: Option<File>,
+    pub(super) own_root: bool,
+}
+
+impl Worker<'_> {
+    pub(super) fn collect(&mut self) -> Held {
+        let mut held = Held::default();
+        self.at(Stage::Ring);
+        held.maps_text = self.part(Part::Maps);
+        let (maps, problems) = maps::parse(held.maps_text.as_deref().unwrap_or_default());
+        held.maps = maps;
+        self.collected.problems.extend(problems);
+        held.status = self.part(Part::Status);
+        if self.task.effort.ring {
+            self.rings(&held);
+        }
+
+        self.at(Stage::Head);
+        held.head = self.head();
+        let blocking = self.part(Part::MountInfo).map(|text| Blocking::parse(&text)).unwrap_or_default();
+
+        self.at(Stage::Images);
+        let process = self.memory(held.head.as_ref(), &blocking, &held.maps);
+        let dumped = process.as_ref().map(|(memory, ranges)| Dumped::within(memory, ranges.clone()));
+        let memory: &dyn Memory = match &dumped {
+            Some(dumped) => dumped,
+            None => &Nothing,
+        };
+        self.images(&mut held, memory, &blocking);
+
+        self.at(Stage::Memory);
+        self.stacks(&mut held, memory);
+        let cpuinfo = self.part(Part::Processors);
+        self.minidump(&held, memory, cpuinfo.as_deref());
+
+        self.at(Stage::State);
+        self.state(&mut held, cpuinfo.as_deref());
+        self.tell(&Progress::Release, None);
+        held
+    }
+
+    // The rings that are believed.
+    fn rings(&mut self, held: &Held) {
+        let found: Vec<Mapping> = trail::candidates(&held.maps).into_iter().cloned().collect();
+        if found.is_empty() {
+            return;
+        }
+        let stat = self.part(Part::Stat).unwrap_or_default();
+        let Some(owner) = trail::owner_from(held.status.as_deref().unwrap_or_default(), &stat) else {
+            return self
+                .collected
+                .problem("trail", "the process's identity is unknown, so no ring was believed");
+        };
+        for (number, mapping) in found.iter().enumerate() {
+            let snapshot = self.ring(number as u32, mapping).and_then(|file| {
+                let snapshot = trail::read_still(&file, owner)?;
+                self.tell(&Progress::Keep(number as u32), Some(&file));
+                Ok(snapshot)
+            });
+            match snapshot {
+                Ok(snapshot) => {
+                    let name = trail::source_name(self.task.crash.pid, self.collected.trails.len());
+                    self.collected.trails.push((name, snapshot));
+                }
+                Err(why) => self.collected.problems.push(trail::refusal(mapping, &why)),
+            }
+        }
+    }
+
+    fn ring(&mut self, number: u32, mapping: &Mapping) -> Result<File, RingRefused> {
+        match self.task.kept.iter().position(|(kept, _)| *kept == number) {
+            Some(place) => Ok(self.task.kept.swap_remove(place).1),
+            None => match self.opened(Question::Mapping(mapping.start, mapping.end)) {
+                Ok(file) => Ok(file),
+                Err(Refusal::NotRegular) => Err(RingRefused::NotMemory),
+                Err(other) => Err(RingRefused::Io(io::Error::other(other))),
+            },
+        }
+    }
+
+    // The core's head, as soon as the supervisor has it.
+    fn head(&mut self) -> Option<CoreHead> {
+        if !self.task.effort.head {
+            return None;
+        }
+        let ready = match self.task.supervisor.receive::<HeadReady>() {
+            Ok(Some((ready, _))) => ready,
+            _ => HeadReady { bytes: 0, whole: false },
+        };
+        if !ready.whole {
+            let what =
+                format!("the kernel's core ended after {} bytes, before the end of its notes", ready.bytes);
+            self.collected.problem("core", what);
+        }
+        let mut bytes = vec![0; usize::try_from(ready.bytes).ok()?];
+        if let Err(error) = self.task.head.read_exact_at(&mut bytes, 0) {
+            self.collected.problem("core", error.to_string());
+            return None;
+        }
+        match core::read_head(&mut Cursor::new(bytes)) {
+            Ok((head, _)) => {
+                self.collected.problems.extend(head.problems.iter().cloned());
+                Some(head)
+            }
+            Err(error) => {
+                self.collected.problem("core", with_source(&error));
+                None
+            }
+        }
+    }
+
+    // The process's memory, where the core's own list allows it and where reading it cannot block.
+    fn memory(
+        &mut self,
+        head: Option<&CoreHead>,
+        blocking: &Blocking,
+        maps: &[Mapping],
+    ) -> Option<(ProcessMemory, Vec<(u64, u64)>)> {
+        if !self.task.effort.memory {
+            return None;
+        }
+        let Some(head) = head else {
+            self.collected
+                .problem("memory", "without the core's list of what may be read, no memory was read");
+            return None;
+        };
+        let dumped = head.segments.iter().map(|segment| {
+            let size = segment.file_size.min(segment.memory_size);
+            (segment.address, segment.address.saturating_add(size))
+        });
+        let ranges: Vec<(u64, u64)> = dumped.filter(|(start, end)| start < end).collect();
+        let allowed = blocking.without(ranges.clone(), maps);
+        if allowed != ranges {
+            let what = "memory that another process or machine provides (FUSE, NFS and the like) was not read: \
+                        reading it can block for ever";
+            self.collected.problem("memory", what);
+        }
+        match self.opened(Question::Memory) {
+            Ok(file) => Some((ProcessMemory(file), allowed)),
+            Err(error) => {
+                self.collected
+                    .problem("memory", format!("the process's memory could not be opened: {error}"));
+                None
+            }
+        }
+    }
+
+    fn images(&mut self, held: &mut Held, memory: &dyn Memory, blocking: &Blocking) {
+        if !self.task.effort.images {
+            return;
+        }
+        let executable = self.part(Part::Executable).unwrap_or_default();
+        let executable = String::from_utf8_lossy(&executable).into_owned();
+        let mut main = None;
+        let (modules, problems) = Modules::new(&held.maps, memory, &mut |mapping| {
+            if blocking.holds(mapping) {
+                return None;
+            }
+            let file = self.opened(Question::Mapping(mapping.start, mapping.end)).ok()?;
+            if mapping.path == executable && main.is_none() {
+                main = file.try_clone().ok();
+            }
+            Some(file)
+        });
+        self.collected.problems.extend(problems);
+        held.modules = Some(modules);
+        held.executable = main;
+    }
+
+    fn stacks(&mut self, held: &mut Held, memory: &dyn Memory) {
+        if let Some(names) = self.part(Part::Threads) {
+            held.names = thread_names(&names);
+        }
+        if let (Some(head), true) = (&held.head, self.task.effort.memory) {
+            let (stacks, problems) = stack::copy(head, &held.maps, memory, &stack::Limits::default());
+            held.stacks = stacks;
+            self.collected.problems.extend(problems);
+        }
+    }
+
+    fn minidump(&mut self, held: &Held, memory: &dyn Memory, cpuinfo: Option<&[u8]>) {
+        if let Some(place) = self.task.kept.iter().position(|(kept, _)| *kept == KEPT_MINIDUMP) {
+            self.collected.minidump = whole(&self.task.kept.swap_remove(place).1).ok();
+            return;
+        }
+        let Some(head) = &held.head else { return };
+        let limits = self.part(Part::Limits);
+        let os_release = os_release();
+        let images: Vec<minidump::Image<'_>> =
+            held.modules.iter().flat_map(Modules::iter).map(image).collect();
+        let annotations: Vec<(String, String)> = self
+            .collected
+            .trails
+            .iter()
+            .flat_map(|(_, snapshot)| &snapshot.annotations)
+            .map(|note| (note.key.clone(), note.value.clone()))
+            .collect();
+        let trail = self.collected.trails.first().map(|(name, _)| format!("trace/{name}"));
+        let input = minidump::Input {
+            time: u32::try_from(self.task.crash.time).unwrap_or_default(),
+            head,
+            maps: &held.maps,
+            memory,
+            stacks: &held.stacks,
+            images: &images,
+            thread_names: &held.names,
+            system: &self.task.kernel[0],
+            files: minidump::Files {
+                cpuinfo,
+                status: held.status.as_deref(),
+                limits: limits.as_deref(),
+                maps: held.maps_text.as_deref(),
+                os_release: os_release.as_deref(),
+            },
+            annotations: &annotations,
+            trail_note: trail.as_deref(),
+        };
+        match minidump::write(&input) {
+            Ok((bytes, problems)) => {
+                self.collected.problems.extend(problems);
+                if let Ok(file) = in_memory(&bytes) {
+                    self.tell(&Progress::Keep(KEPT_MINIDUMP), Some(&file));
+                }
+                self.collected.minidump = Some(bytes);
+            }
+            Err(error) => self.collected.problem("minidump", with_source(&error)),
+        }
+    }
+
+    // The process's state in /proc. What is read from its memory comes last: it may block.
+    fn state(&mut self, held: &mut Held, cpuinfo: Option<&[u8]>) {
+        let name = self.part(Part::Name).unwrap_or_default();
+        let name = name.strip_suffix(b"\n").unwrap_or(&name);
+        let noted = held.head.as_ref().map(|head| head.name.clone()).unwrap_or_default();
+        self.collected.program.name =
+            if name.is_empty() { noted } else { String::from_utf8_lossy(name).into_owned() };
+        self.collected.program.exe = self
+            .part(Part::Executable)
+            .map(|path| String::from_utf8_lossy(&path).into_owned())
+            .filter(|path| !path.is_empty());
+        held.own_root = self.part(Part::Root).is_some_and(|same| same == [1]);
+
+        const KEPT: [(&str, Part); 9] = [
+            ("status", Part::Status),
+            ("maps", Part::Maps),
+            ("limits", Part::Limits),
+            ("cgroup", Part::Cgroup),
+            ("mountinfo", Part::MountInfo),
+            ("auxv", Part::Auxv),
+            ("fds", Part::Descriptors),
+            ("environ", Part::Environ),
+            ("cmdline", Part::CommandLine),
+        ];
+        for (name, part) in KEPT {
+            if part.reads_memory() && !self.task.effort.memory {
+                continue;
+            }
+            let bytes = match part {
+                Part::Status => held.status.clone(),
+                Part::Maps => held.maps_text.clone(),
+                _ => self.part(part),
+            };
+            let Some(bytes) = bytes else { continue };
+            let reduced = match part {
+                Part::Auxv => state::auxiliary_vector(&bytes),
+                Part::Descriptors => state::descriptors(&bytes),
+                Part::Environ => state::environment(&bytes, &self.task.environment),
+                Part::CommandLine => state::command_line(&bytes),
+                _ => bytes,
+            };
+            self.collected.parts.push((format!("process/{name}"), reduced));
+        }
+        if let Some(cpuinfo) = cpuinfo {
+            self.collected.parts.push(("system/cpuinfo".into(), state::processor(cpuinfo).to_vec()));
+        }
+    }
+}
+
+fn image(module: &crate::module::Module) -> minidump::Image<'_> {
+    minidump::Image {
+        base: module.base,
+        end: module.end,
+        path: &module.path,
+        build_id: module.build_id.as_deref(),
+    }
+}
+
+fn in_memory(content: &[u8]) -> io::Result<File> {
+    let file = File::from(memfd_create(c"foretrace-minidump", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all_at(content, 0)?;
+    Ok(file)
+}
