@@ -7,22 +7,20 @@ use core::mem::offset_of;
 
 use foretrace_ring::layout::{AT_CUT, AT_DISCARDED};
 use foretrace_ring::metadata::EventDecl;
+use foretrace_ring::trail::Level;
 
 use crate::report::{self, Kind};
-use crate::thread::{self, Level, Thread};
+use crate::thread::{self, Thread};
 use crate::writer::{self, MAX_EVENT};
-use crate::{clock, ring, site};
-
-/// A thread takes the slow path when so many ticks (as a power of two) have passed.
-pub const EPOCH: u32 = clock::EPOCH;
+use crate::{ring, site, switches};
 
 /// Where a thread's state has its frame, its epoch, and its first level's commit word, base and limit.
 pub const THREAD_LAYOUT: [usize; 5] = [
     offset_of!(Thread, frame),
     offset_of!(Thread, epoch),
-    offset_of!(Thread, levels) + offset_of!(Level, commit),
-    offset_of!(Thread, levels) + offset_of!(Level, base),
-    offset_of!(Thread, levels) + offset_of!(Level, limit),
+    offset_of!(Thread, levels) + offset_of!(thread::Level, commit),
+    offset_of!(Thread, levels) + offset_of!(thread::Level, base),
+    offset_of!(Thread, levels) + offset_of!(thread::Level, limit),
 ];
 
 /// The calling thread's state.
@@ -30,7 +28,7 @@ pub fn thread_state() -> *mut u8 {
     core::ptr::from_ref(thread::current()).cast_mut().cast()
 }
 
-/// The word that is not 0 while this process may write its ring.
+/// The word that says after how many ticks a thread takes the slow path; 0 while this process has no ring.
 pub fn live_word() -> *const u64 {
     ring::live_word().as_ptr()
 }
@@ -43,6 +41,11 @@ pub fn is_live() -> bool {
 /// Whether recording is off for good.
 pub fn is_off() -> bool {
     ring::is_off()
+}
+
+/// Whether events of this provider and level are recorded.
+pub fn is_wanted(provider: &str, level: Level) -> bool {
+    switches::pass(provider, level)
 }
 
 /// Declares an event type; its number is chosen here. `None`: no ring, or (counted) no room.

@@ -96,8 +96,12 @@ void ft_annotate(const char *key, const char *value, enum ft_class privacy);
  * the declaration, the value, its length and the store. */
 
 #define FORETRACE_ABI 1
-/* A thread takes the slow way when its clock has gone on by so many ticks, as a power of two. */
-#define FORETRACE_EPOCH 30
+/* A call site that was not yet reached; a number that no event type has. */
+#define FORETRACE_NEW 0x10000u
+/* What a call site's events are: events, or the two ends of a span. */
+#define FORETRACE_EVENT 0
+#define FORETRACE_BEGINS 1
+#define FORETRACE_ENDS 2
 
 #define FORETRACE_JOIN(a, b) FORETRACE_JOIN_(a, b)
 #define FORETRACE_JOIN_(a, b) a##b
@@ -202,15 +206,12 @@ struct foretrace_field {
 };
 
 struct foretrace_site {
-    /* The recorder's word that says whether this process records; NULL until the site is registered. */
-    const uint64_t *live;
-    /* The event type's number. */
-    uint16_t id;
-    /* Not 0: nothing will ever be recorded here. */
-    uint8_t off;
+    /* The event type's number; FORETRACE_NEW until the site is registered; 0 where nothing is recorded. */
+    uint32_t word;
     uint8_t abi;
     uint8_t level;
     uint8_t count;
+    uint8_t phase;
     uint32_t line;
     const char *file;
     const char *provider;
@@ -241,8 +242,10 @@ struct foretrace_writing {
 int foretrace_report_error(const char *message, const char *file, uint32_t line);
 /* Gives a site its number, and the process its ring. Whether to record. */
 bool foretrace_register(struct foretrace_site *site);
-/* A place for an event when foretrace_begin found none, or NULL; and where this thread's state is. */
-unsigned char *foretrace_place(struct foretrace_writing *writing, uint16_t id, struct foretrace_thread **here);
+/* A place for an event when foretrace_begin found none, or NULL; where this thread's state is; and the word that says
+ * after how many ticks a thread takes the slow way: 0 while this process has no ring. */
+unsigned char *foretrace_place(struct foretrace_writing *writing, struct foretrace_site *site,
+                               struct foretrace_thread **here, const uint64_t **span);
 void foretrace_commit(struct foretrace_writing *writing);
 /* Counts a field that is cut, and answers how much of it to keep. `text` is NULL for bytes that are no text. */
 uint16_t foretrace_cut(const char *text);
@@ -259,26 +262,27 @@ uint16_t foretrace_cut(const char *text);
 FORETRACE_ASSERT(sizeof(bool) == 1, "foretrace records a bool as one byte");
 FORETRACE_ASSERT(sizeof(void *) == 8, "foretrace records in 64-bit programs");
 FORETRACE_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "foretrace records in little-endian programs");
-FORETRACE_ASSERT(offsetof(struct foretrace_site, fields) == 48, "the library knows sites of this layout");
+FORETRACE_ASSERT(offsetof(struct foretrace_site, fields) == 40, "the library knows sites of this layout");
 FORETRACE_ASSERT(offsetof(struct foretrace_thread, limit) == 32, "the library knows threads of this layout");
 
 /* Where this thread's state is, as far as this program or library has asked; one for all its source files. */
 __attribute__((weak, visibility("hidden"), tls_model("initial-exec")))
 FORETRACE_THREAD_LOCAL struct foretrace_thread *foretrace_here = NULL;
+/* What foretrace_place said; set wherever foretrace_here is. */
+__attribute__((weak, visibility("hidden"))) const uint64_t *foretrace_span = NULL;
 
 #define FORETRACE_COLD(x) __builtin_expect(!!(x), 0)
 #define FORETRACE_FENCE() __asm__ volatile("" ::: "memory")
 
 static inline bool foretrace_ready(struct foretrace_site *site)
 {
-    const uint64_t *live = __atomic_load_n(&site->live, __ATOMIC_ACQUIRE);
-    if (FORETRACE_COLD(live == NULL || __atomic_load_n(live, __ATOMIC_RELAXED) == 0))
-        return !__atomic_load_n(&site->off, __ATOMIC_RELAXED) && foretrace_register(site);
-    return true;
+    const uint32_t word = __atomic_load_n(&site->word, __ATOMIC_RELAXED);
+    return word != 0 && (!FORETRACE_COLD(word == FORETRACE_NEW) || foretrace_register(site));
 }
 
 /* Where the fields of an event of `size` bytes go, or NULL. */
-static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, uint16_t id, uint64_t size)
+static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, struct foretrace_site *site,
+                                             uint64_t size)
 {
     writing->size = size;
 #ifdef __x86_64__
@@ -291,8 +295,9 @@ static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, 
         FORETRACE_FENCE();
         offset = (uint32_t)thread->commit >> 3;
         now = __builtin_ia32_rdtsc();
-        if (!FORETRACE_COLD((int64_t)(offset + size) > thread->limit || (now - thread->epoch) >> FORETRACE_EPOCH)) {
-            const uint64_t header = now << 16 | id;
+        if (!FORETRACE_COLD((int64_t)(offset + size) > thread->limit ||
+                            now - thread->epoch >= *__atomic_load_n(&foretrace_span, __ATOMIC_RELAXED))) {
+            const uint64_t header = now << 16 | __atomic_load_n(&site->word, __ATOMIC_RELAXED);
             writing->thread = thread;
             writing->at = thread->base + offset;
             memcpy(writing->at, &header, sizeof header);
@@ -301,7 +306,7 @@ static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, 
         thread->frame = 0;
     }
 #endif
-    return foretrace_place(writing, id, &foretrace_here);
+    return foretrace_place(writing, site, &foretrace_here, &foretrace_span);
 }
 
 static inline void foretrace_end(struct foretrace_writing *writing)
@@ -349,7 +354,7 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
         static struct foretrace_site foretrace_this_site = FORETRACE_SITE(level, name, NULL, 0);                     \
         if (foretrace_ready(&foretrace_this_site)) {                                                                 \
             struct foretrace_writing foretrace_writing;                                                              \
-            if (foretrace_begin(&foretrace_writing, foretrace_this_site.id, 8) != NULL)                              \
+            if (foretrace_begin(&foretrace_writing, &foretrace_this_site, 8) != NULL)                                \
                 foretrace_end(&foretrace_writing);                                                                   \
         }                                                                                                            \
     } while (0)
@@ -363,7 +368,7 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
             struct foretrace_writing foretrace_writing;                                                              \
             unsigned char *foretrace_at;                                                                             \
             FORETRACE_EACH(FORETRACE_TAKE, __VA_ARGS__)                                                              \
-            foretrace_at = foretrace_begin(&foretrace_writing, foretrace_this_site.id,                               \
+            foretrace_at = foretrace_begin(&foretrace_writing, &foretrace_this_site,                                 \
                                            8 FORETRACE_EACH(FORETRACE_SIZE, __VA_ARGS__));                           \
             if (foretrace_at != NULL) {                                                                              \
                 FORETRACE_EACH(FORETRACE_STORE, __VA_ARGS__)                                                         \
@@ -378,8 +383,8 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
 
 #define FORETRACE_SITE(level, name, fields, count)                                                                   \
     {                                                                                                                \
-        NULL, 0, 0, FORETRACE_ABI, (uint8_t)(level), (uint8_t)(count), (uint32_t)__LINE__, __FILE__, "" FT_PROVIDER, \
-            "" name, fields                                                                                          \
+        FORETRACE_NEW, FORETRACE_ABI, (uint8_t)(level), (uint8_t)(count), FORETRACE_EVENT, (uint32_t)__LINE__,       \
+            __FILE__, "" FT_PROVIDER, "" name, fields                                                                \
     }
 
 #endif

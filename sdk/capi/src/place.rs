@@ -3,9 +3,12 @@
 
 use core::ffi::c_char;
 use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use foretrace::foreign::{self, Place};
 use foretrace_ring::layout::{EVENT_HEADER, ONE_EVENT, PACKET_COMMIT};
+
+use crate::site::Site;
 
 /// `FT_MAX_BYTES`.
 const MAX_BYTES: usize = 4096;
@@ -23,22 +26,35 @@ pub struct Writing {
 const _: () = {
     let [frame, epoch, commit, base, limit] = foreign::THREAD_LAYOUT;
     assert!(frame == 0 && epoch == 8 && commit == 16 && base == 24 && limit == 32);
-    assert!(foreign::EPOCH == 30);
     assert!(EVENT_HEADER == 8 && ONE_EVENT == 1 << 32 && PACKET_COMMIT == 48);
     assert!(size_of::<Place>() <= size_of::<[u64; 6]>() && align_of::<Place>() <= align_of::<u64>());
 };
 
-/// Finds a place and answers where its payload goes, or NULL; tells the caller where this thread's state is.
+/// Finds a place and answers where its payload goes, or NULL; tells the caller where this thread's state and the word
+/// with its span of time are.
 ///
 /// # Safety
-/// `writing` and `here` may be written, and `size` is set.
+/// `writing`, `here` and `span` may be written, `size` is set, and `site` is one that `foretrace.h` made.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretrace_place(writing: *mut Writing, id: u16, here: *mut *mut u8) -> *mut u8 {
-    // SAFETY: the caller's promise.
+pub unsafe extern "C" fn foretrace_place(
+    writing: *mut Writing,
+    site: *const Site,
+    here: *mut *mut u8,
+    span: *const AtomicPtr<u64>,
+) -> *mut u8 {
+    // SAFETY: the caller's promise; all threads store the same.
+    unsafe { &*span }.store(foreign::live_word().cast_mut(), Ordering::Relaxed);
+    // SAFETY: the caller's promise: this thread's own variable.
     unsafe { here.write(foreign::thread_state()) };
+    // SAFETY: the caller's promise; what others may change is atomic.
+    let site = unsafe { &*site };
     // SAFETY: the caller's promise: nobody else knows of it.
     let writing = unsafe { &mut *writing };
+    let Some(id) = site.number() else { return ptr::null_mut() };
     let Some(place) = usize::try_from(writing.size).ok().and_then(foreign::place) else {
+        if foreign::is_off() {
+            site.switch_off();
+        }
         return ptr::null_mut();
     };
     let at = place.at();

@@ -6,7 +6,7 @@
 
 use core::ffi::c_char;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use foretrace::foreign;
 use foretrace_ring::metadata::{EventDecl, FieldDecl, FieldKind};
@@ -16,18 +16,19 @@ use crate::text;
 
 /// `FORETRACE_ABI`: what inlined code of this version expects.
 const ABI: u8 = 1;
+/// `FORETRACE_NEW`.
+const NEW: u32 = 0x1_0000;
 /// Fields that the header's macros can spell.
 const MAX_FIELDS: usize = 16;
 
 /// `struct foretrace_site`.
 #[repr(C)]
 pub struct Site {
-    live: AtomicPtr<u64>,
-    id: AtomicU16,
-    off: AtomicU8,
+    word: AtomicU32,
     abi: u8,
     level: u8,
     count: u8,
+    phase: u8,
     line: u32,
     file: *const c_char,
     provider: *const c_char,
@@ -43,7 +44,7 @@ pub struct Field {
     privacy: u8,
 }
 
-const _: () = assert!(offset_of!(Site, fields) == 48 && size_of::<Field>() == 16);
+const _: () = assert!(offset_of!(Site, fields) == 40 && size_of::<Field>() == 16);
 
 /// Gives a site its number, and the process its ring. Whether to record.
 ///
@@ -53,30 +54,40 @@ const _: () = assert!(offset_of!(Site, fields) == 48 && size_of::<Field>() == 16
 pub unsafe extern "C" fn foretrace_register(site: *const Site) -> bool {
     // SAFETY: the caller's promise; what others may change is atomic.
     let site = unsafe { &*site };
-    if site.abi != ABI {
-        site.off.store(1, Ordering::Relaxed);
+    let level = Level::from_number(site.level).unwrap_or(Level::Info);
+    // SAFETY: the caller's promise.
+    if site.abi != ABI || !foreign::is_wanted(unsafe { text::of(site.provider) }, level) {
+        site.switch_off();
         return false;
     }
     if !foretrace::start() {
-        site.off.store(u8::from(foreign::is_off()), Ordering::Relaxed);
+        if foreign::is_off() {
+            site.switch_off();
+        }
         return false;
-    }
-    if !site.live.load(Ordering::Acquire).is_null() {
-        return true;
     }
     // SAFETY: as above: the header's macros point to literals and to arrays of so many fields.
-    let Some(id) = (unsafe { declare(site) }) else {
-        site.off.store(1, Ordering::Relaxed);
-        return false;
-    };
-    let _ = site.id.compare_exchange(0, id, Ordering::Relaxed, Ordering::Relaxed);
-    site.live.store(foreign::live_word().cast_mut(), Ordering::Release);
-    true
+    let id = unsafe { declare(site, level) }.map_or(0, u32::from);
+    // Whoever came first has decided.
+    let _ = site.word.compare_exchange(NEW, id, Ordering::Relaxed, Ordering::Relaxed);
+    site.number().is_some()
+}
+
+impl Site {
+    /// The event type's number. `None`: the site is off.
+    pub fn number(&self) -> Option<u16> {
+        u16::try_from(self.word.load(Ordering::Relaxed)).ok().filter(|id| *id != 0)
+    }
+
+    /// Nothing will ever be recorded here.
+    pub fn switch_off(&self) {
+        self.word.store(0, Ordering::Relaxed);
+    }
 }
 
 /// # Safety
 /// Text pointers end with a NUL or are NULL, and `fields` points to `count` fields.
-unsafe fn declare(site: &Site) -> Option<u16> {
+unsafe fn declare(site: &Site, level: Level) -> Option<u16> {
     let none = FieldDecl { name: "", kind: FieldKind::U8, privacy: Privacy::Public };
     let mut fields = [none; MAX_FIELDS];
     let count = if site.fields.is_null() { 0 } else { MAX_FIELDS.min(site.count.into()) };
@@ -99,7 +110,7 @@ unsafe fn declare(site: &Site) -> Option<u16> {
         provider: unsafe { text::of(site.provider) },
         // SAFETY: the caller's promise.
         name: unsafe { text::of(site.name) },
-        level: Level::from_number(site.level).unwrap_or(Level::Info),
+        level,
         // SAFETY: the caller's promise.
         file: unsafe { text::of(site.file) },
         line: site.line,
