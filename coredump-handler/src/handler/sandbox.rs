@@ -121,16 +121,22 @@ fn restrict_calls(open_files: bool) -> Result<(), seccompiler::Error> {
     if open_files {
         rules.extend(FILES.iter().map(|call| (*call, Vec::new())));
     }
+    let only = |argument, operation, value: i32| {
+        SeccompRule::new(vec![SeccompCondition::new(
+            argument,
+            SeccompCmpArgLen::Dword,
+            operation,
+            value as u64,
+        )?])
+    };
     // Memory never becomes code.
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        let not_executable = SeccompCondition::new(
-            2,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64),
-            0,
-        )?;
-        rules.insert(call, vec![SeccompRule::new(vec![not_executable])?]);
+        rules.insert(call, vec![only(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?]);
     }
+    // A descriptor's owner is sent a signal of one's choice: that would be a way to kill.
+    let commands = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_GETFL, libc::F_GET_SEALS];
+    let commands = commands.into_iter().map(|command| only(1, SeccompCmpOp::Eq, command));
+    rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Errno(libc::EPERM as u32),
@@ -155,7 +161,6 @@ const ALWAYS: &[i64] = &[
     libc::SYS_fstat,
     libc::SYS_statx,
     libc::SYS_fstatfs,
-    libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_ftruncate,
     libc::SYS_memfd_create,
