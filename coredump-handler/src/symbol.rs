@@ -113,13 +113,49 @@ impl<'m> Sources<'m> {
         if calls.is_empty() {
             calls.push(Call::default());
         }
-        // Only the outermost call is a function of its own: an inlined one has no symbol.
-        if let Some(call) = calls.last_mut().filter(|call| call.function.is_none()) {
-            call.function = self.tables.iter().find_map(|table| table.name(address));
-        }
         for call in &mut calls {
             call.function = call.function.take().map(|name| demangle::demangle(&name));
         }
+        // Only the outermost call is a function of its own: an inlined one has no symbol.
+        if let Some(call) = calls.last_mut().filter(|call| call.function.as_deref().is_none_or(is_pathless)) {
+            let symbol = self.tables.iter().find_map(|table| table.name(address));
+            let symbol = symbol.map(|name| demangle::demangle(&name));
+            call.function = match (call.function.take(), symbol) {
+                (Some(name), Some(symbol)) if !ends_in(&symbol, &name) => Some(name),
+                (name, symbol) => symbol.or(name),
+            };
+        }
         calls
+    }
+}
+
+// Line tables alone name a Rust function without its path, `print<T>`; its symbol has it, `till::print`.
+fn is_pathless(name: &str) -> bool {
+    !without_arguments(name).contains("::")
+}
+
+// Whether a path's last segment is this name: identical code may bear another function's symbol.
+fn ends_in(path: &str, name: &str) -> bool {
+    let path = path.strip_suffix('>').and_then(|path| path.rsplit_once("::<")).map_or(path, |(path, _)| path);
+    path.rsplit("::").next() == Some(without_arguments(name))
+}
+
+fn without_arguments(name: &str) -> &str {
+    if name.starts_with('<') { name } else { name.split('<').next().unwrap_or(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_gives_its_path_only_to_its_own_function() {
+        assert!(
+            is_pathless("recv<till::Sale>") && !is_pathless("till::main") && !is_pathless("<T as a::B>::c")
+        );
+        assert!(ends_in("std::sync::mpmc::Receiver<T>::recv", "recv<till::Sale>"));
+        assert!(ends_in("<std::sync::mpmc::Receiver<till::Sale>>::recv", "recv<till::Sale>"));
+        assert!(ends_in("std::rt::lang_start::<()>", "lang_start<()>"));
+        assert!(!ends_in("till::print", "pay"));
     }
 }
