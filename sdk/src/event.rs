@@ -30,6 +30,7 @@ macro_rules! event {
             level: $crate::__level!($level),
             file: ::core::file!(),
             line: ::core::line!(),
+            phase: $crate::Phase::Event,
             fields: {
                 const FIELDS: &[(&str, $crate::Privacy)] =
                     &[$((::core::stringify!($field), $crate::__privacy!($($privacy)?))),*];

@@ -1,16 +1,16 @@
 //! A `tracing` layer that records into the ring.
 //!
 //! Events become events of the same level, with the target as provider and the fields in the order given. A new span
-//! becomes an event with its fields and its number (`span`), a closed one another event. Values that `tracing` passes
+//! becomes an event `NAME begin` with its fields and its number (`span`), a closed one an event `NAME end`; an event
+//! within a span has that span's number. Values that `tracing` passes
 //! as `Debug` are recorded as text. Fields are public: `tracing` has no privacy classes; what is personal belongs
 //! into [`event!`](crate::event!).
 //!
 //! Which fields an event has is known only when it happens. So a call site may have several event types, one for each
-//! combination of fields and kinds, and a table that never shrinks finds their numbers without a lock.
+//! combination of fields and kinds; `known` finds their numbers.
 
 use core::fmt::{self, Debug, Write};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use foretrace_ring::layout::{AT_CUT, AT_DISCARDED};
 use foretrace_ring::metadata::{EventDecl, FieldDecl, FieldKind, MAX_FIELDS};
@@ -21,13 +21,17 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer as Layered};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::known::{Key, Known};
 use crate::ring::{self, Ring};
-use crate::{record, site};
+use crate::span::{Name, Phase};
+use crate::{record, site, switches};
 
 /// Bytes of an event's fields; more are cut.
 const CAPACITY: usize = 2048;
-/// Combinations of call sites and fields that are known at one time.
-const TYPES: usize = 4096;
+/// Combinations of call sites and fields.
+static TYPES: Known<4096> = Known::new();
+/// Call sites, and whether their events are recorded.
+static WANTED: Known<4096> = Known::new();
 
 /// The layer.
 ///
@@ -54,39 +58,37 @@ impl Layer {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layered<S> for Layer {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut values = Values::new();
+        if !is_wanted(event.metadata()) {
+            return;
+        }
+        let mut values = Values::new(Phase::Event);
         if let Some(span) = context.event_span(event) {
             values.number(SPAN, FieldKind::U64, &span.id().into_u64().to_le_bytes());
         }
         event.record(&mut values);
-        values.keep(event.metadata(), Happening::Event);
+        values.keep(event.metadata());
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _context: Context<'_, S>) {
-        let mut values = Values::new();
+        if !is_wanted(attributes.metadata()) {
+            return;
+        }
+        let mut values = Values::new(Phase::Begins);
         values.number(SPAN, FieldKind::U64, &id.into_u64().to_le_bytes());
         attributes.record(&mut values);
-        values.keep(attributes.metadata(), Happening::Opened);
+        values.keep(attributes.metadata());
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        let Some(metadata) = context.metadata(&id) else { return };
-        let mut values = Values::new();
+        let Some(metadata) = context.metadata(&id).filter(|metadata| is_wanted(metadata)) else { return };
+        let mut values = Values::new(Phase::Ends);
         values.number(SPAN, FieldKind::U64, &id.into_u64().to_le_bytes());
-        values.keep(metadata, Happening::Closed);
+        values.keep(metadata);
     }
 }
 
 /// The field with a span's number.
 const SPAN: &str = "span";
-
-/// What a call site can say.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Happening {
-    Event,
-    Opened,
-    Closed,
-}
 
 /// An event's fields as they will lie in the ring.
 struct Values {
@@ -94,18 +96,20 @@ struct Values {
     length: usize,
     fields: [(&'static str, FieldKind); MAX_FIELDS],
     count: usize,
+    phase: Phase,
     signature: u64,
     cut: bool,
 }
 
 impl Values {
-    fn new() -> Values {
+    fn new(phase: Phase) -> Values {
         Values {
             bytes: [0; CAPACITY],
             length: 0,
             fields: [("", FieldKind::U8); MAX_FIELDS],
             count: 0,
-            signature: 0xcbf2_9ce4_8422_2325,
+            phase,
+            signature: 0xcbf2_9ce4_8422_2325 ^ phase as u64,
             cut: false,
         }
     }
@@ -149,13 +153,18 @@ impl Values {
     }
 
     /// Records what was collected.
-    fn keep(self, metadata: &'static Metadata<'static>, happening: Happening) {
+    fn keep(self, metadata: &'static Metadata<'static>) {
         let Some(ring) = ring::live() else { return };
-        if let Some(id) = Type::number(ring, metadata, happening, &self) {
-            record::record_bytes(ring, id, &self.bytes[..self.length]);
-            if self.cut {
-                ring.count(AT_CUT);
+        match TYPES.number(key(metadata, self.signature), || declare(ring, metadata, &self)) {
+            Some(Some(id)) => {
+                record::record_bytes(ring, id, &self.bytes[..self.length]);
+                if self.cut {
+                    ring.count(AT_CUT);
+                }
             }
+            // Refused, and that was counted.
+            Some(None) => {}
+            None => ring.count(AT_DISCARDED),
         }
     }
 }
@@ -209,83 +218,44 @@ impl Visit for Values {
     }
 }
 
-/// An event type that is declared: what it is for, and its number.
-struct Type {
-    site: *const (),
-    happening: Happening,
-    signature: u64,
-    /// `None`: it was refused.
-    id: Option<u16>,
+/// Whether the environment lets a call site's events pass.
+fn is_wanted(metadata: &'static Metadata<'static>) -> bool {
+    let pass = || switches::pass(metadata.target(), level(metadata));
+    !switches::are_set()
+        || WANTED
+            .number(key(metadata, 0), || pass().then_some(0))
+            .map_or_else(pass, |wanted| wanted.is_some())
 }
 
-/// All types, by the hash of what they are for. Entries are never removed.
-static TABLE: [AtomicPtr<Type>; TYPES] = [const { AtomicPtr::new(ptr::null_mut()) }; TYPES];
-
-impl Type {
-    /// The number for these fields at this call site; declared now if it is not known.
-    fn number(
-        ring: Ring,
-        metadata: &'static Metadata<'static>,
-        happening: Happening,
-        values: &Values,
-    ) -> Option<u16> {
-        let site = ptr::from_ref(metadata).cast::<()>();
-        let hash = (site as u64 ^ values.signature).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        let places = (0..TYPES).map(|step| &TABLE[(hash as usize + step) % TYPES]);
-        for place in places {
-            let mut found = known(place.load(Ordering::Acquire));
-            if found.is_none() {
-                let id = declare(ring, metadata, happening, values);
-                let mine = Box::into_raw(Box::new(Type { site, happening, signature: values.signature, id }));
-                let stored =
-                    place.compare_exchange(ptr::null_mut(), mine, Ordering::AcqRel, Ordering::Acquire);
-                found = known(stored.err().unwrap_or(mine));
-            }
-            let same =
-                |it: &&Type| it.site == site && it.happening == happening && it.signature == values.signature;
-            if let Some(found) = found.filter(same) {
-                return found.id;
-            }
-        }
-        ring.count(AT_DISCARDED);
-        None
-    }
+fn key(metadata: &'static Metadata<'static>, signature: u64) -> Key {
+    [ptr::from_ref(metadata) as u64, signature]
 }
 
-fn declare(ring: Ring, metadata: &Metadata<'_>, happening: Happening, values: &Values) -> Option<u16> {
-    let mut fields = [FieldDecl { name: "", kind: FieldKind::U8, privacy: Privacy::Public }; MAX_FIELDS];
-    for (field, (name, kind)) in fields.iter_mut().zip(values.fields) {
-        *field = FieldDecl { name, kind, privacy: Privacy::Public };
-    }
-    let mut name = String::from(metadata.name());
-    match happening {
-        Happening::Event => {}
-        Happening::Opened => name.push_str(" opened"),
-        Happening::Closed => name.push_str(" closed"),
-    }
-    let level = match *metadata.level() {
+fn level(metadata: &Metadata<'_>) -> Level {
+    match *metadata.level() {
         tracing::Level::ERROR => Level::Error,
         tracing::Level::WARN => Level::Warn,
         tracing::Level::INFO => Level::Info,
         tracing::Level::DEBUG => Level::Debug,
         tracing::Level::TRACE => Level::Trace,
-    };
+    }
+}
+
+fn declare(ring: Ring, metadata: &Metadata<'_>, values: &Values) -> Option<u16> {
+    let mut fields = [FieldDecl { name: "", kind: FieldKind::U8, privacy: Privacy::Public }; MAX_FIELDS];
+    for (field, (name, kind)) in fields.iter_mut().zip(values.fields) {
+        *field = FieldDecl { name, kind, privacy: Privacy::Public };
+    }
     site::declare(
         ring,
         &EventDecl {
             id: 0,
             provider: metadata.target(),
-            name: &name,
-            level,
+            name: Name::new().of(metadata.name(), values.phase),
+            level: level(metadata),
             file: metadata.file().unwrap_or(""),
             line: metadata.line().unwrap_or(0),
             fields: &fields[..values.count],
         },
     )
-}
-
-#[allow(unsafe_code)]
-fn known<'a>(entry: *mut Type) -> Option<&'a Type> {
-    // SAFETY: null, or a box that was given away to the table for good, complete before it was published.
-    unsafe { entry.as_ref() }
 }

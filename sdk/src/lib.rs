@@ -35,14 +35,19 @@ mod field;
 #[doc(hidden)]
 pub mod foreign;
 mod host;
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod known;
 #[cfg(feature = "tracing")]
 mod layer;
+#[cfg(feature = "log")]
+mod logger;
 mod pool;
 mod record;
 mod report;
 mod ring;
 mod site;
 mod slot;
+mod span;
 mod spawn;
 mod switches;
 mod thread;
@@ -52,6 +57,8 @@ pub use annotation::annotate;
 pub use foretrace_ring::trail::{Level, Privacy};
 #[cfg(feature = "tracing")]
 pub use layer::Layer;
+#[cfg(feature = "log")]
+pub use logger::Logger;
 pub use report::{panic_hook, report_error};
 
 #[doc(hidden)]
@@ -62,6 +69,9 @@ pub use record::record;
 pub use report::report_formatted as __report_error;
 #[doc(hidden)]
 pub use site::{Declaration, Site};
+#[doc(hidden)]
+pub use span::Phase;
+pub use span::Span;
 
 /// Makes the ring now instead of at the first event. False: recording is off, by `FORETRACE=off` or for want of memory.
 ///

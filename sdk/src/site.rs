@@ -11,6 +11,7 @@ use foretrace_ring::metadata::{self, EventDecl, FieldDecl, FieldKind, MAX_FIELDS
 use foretrace_ring::trail::{Level, Privacy};
 
 use crate::ring::{self, Ring};
+use crate::span::{self, Phase};
 use crate::switches;
 
 /// What the source says of an event type.
@@ -26,6 +27,8 @@ pub struct Declaration {
     pub file: &'static str,
     /// The line in it.
     pub line: u32,
+    /// What happens there.
+    pub phase: Phase,
     /// Names of the fields, and whose business they are.
     pub fields: &'static [(&'static str, Privacy)],
 }
@@ -86,7 +89,8 @@ impl Site {
 
     /// Whether its events are wanted; asked before there is a ring, of a site that was not yet reached.
     pub(crate) fn is_wanted(&self) -> bool {
-        let wanted = self.word() != UNKNOWN || switches::pass(self.declaration.provider, self.declaration.level);
+        let wanted =
+            self.word() != UNKNOWN || switches::pass(self.declaration.provider, self.declaration.level);
         if !wanted {
             self.word.store(0, Ordering::Relaxed);
         }
@@ -108,12 +112,13 @@ impl Site {
             *field = FieldDecl { name, kind: *kind, privacy: *privacy };
             count += 1;
         }
+        let mut name = span::Name::new();
         let id = declare(
             ring,
             &EventDecl {
                 id: 0,
                 provider: source.provider,
-                name: source.name,
+                name: name.of(source.name, source.phase),
                 level: source.level,
                 file: source.file,
                 line: source.line,

@@ -20,6 +20,7 @@ struct foretrace_thread {
     uint32_t depth;
     uint32_t slot[3];
     uint64_t outer[2];
+    uint64_t spans;
 };
 
 _Static_assert(sizeof(struct foretrace_thread) <= 128, "a late dlopen must still fit");

@@ -35,6 +35,8 @@ pub(crate) struct Thread {
     pub slots: [Cell<u32>; LEVELS],
     /// The frames that the recordings at levels 1 and 2 interrupted.
     pub outer: [Cell<u64>; LEVELS - 1],
+    /// Spans that the thread has begun.
+    pub spans: Cell<u64>,
 }
 
 const _: () = assert!(size_of::<Thread>() <= 128);

@@ -28,9 +28,9 @@ fn tracing_events_and_spans_come_back_as_they_were() {
     assert_eq!(trail.events[0].kind, trail.events[2].kind);
     let kind = trail.kind_of(&trail.events[0]);
     assert_eq!((kind.provider.as_str(), kind.level), ("app::db", Level::Warn));
-    assert_eq!(trail.kind_of(&trail.events[3]).name, "request opened");
+    assert_eq!(trail.kind_of(&trail.events[3]).name, "request begin");
     assert_eq!(values[3][1], text("/"));
     assert_eq!(values[4], [values[3][0].clone(), text("Some(1)"), Value::Bool(true)]);
-    assert_eq!(trail.kind_of(&trail.events[5]).name, "request closed");
+    assert_eq!(trail.kind_of(&trail.events[5]).name, "request end");
     assert_eq!(values[6], [text(&"ä".repeat(1023))]);
 }
