@@ -30,9 +30,13 @@ mod worker;
 pub use arguments::{Crash, SPECIFIERS, WrongArguments};
 pub use supervisor::{Handled, handle};
 
-/// A time of the kernel's, in whole seconds, as RFC 3339 in UTC.
-fn rfc3339(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+/// The time of a crash as RFC 3339 in UTC. The kernel gives whole seconds; how far into that second it was, our own
+/// clock says, so that crashes of the same second keep their order.
+fn moment(crash: &Crash) -> String {
+    let second = jiff::Timestamp::from_second(crash.time).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let passed = jiff::Timestamp::now().duration_since(second).as_millis().clamp(0, 999);
+    let stamp = jiff::Timestamp::from_millisecond(second.as_millisecond() + passed as i64).unwrap_or(second);
+    stamp.to_string()
 }
 
 /// Ends this process with its parent, and takes from it the way to gain rights by executing a file. A change of user

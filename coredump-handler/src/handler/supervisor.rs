@@ -313,7 +313,7 @@ impl Supervisor<'_> {
             pid: self.crash.pid,
             package: None,
         };
-        let time = super::rfc3339(self.crash.time);
+        let time = super::moment(self.crash);
         let mut collected = Collected::new(self.id, Kind::Crash, time, program);
         collected.signal = Some(Signal {
             number: self.crash.signal,

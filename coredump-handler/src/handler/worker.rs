@@ -122,7 +122,7 @@ impl Task<'_> {
             Err(error) => return self.fail(&error.to_string()),
         };
         let program = Program { name: String::new(), exe: None, pid: self.crash.pid, package: None };
-        let mut collected = Collected::new(self.id, Kind::Crash, super::rfc3339(self.crash.time), program);
+        let mut collected = Collected::new(self.id, Kind::Crash, super::moment(self.crash), program);
         collected.problems = std::mem::take(&mut self.problems);
         let mut worker = Worker { task: self, collected };
         let held = worker.collect();
