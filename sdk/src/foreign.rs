@@ -10,6 +10,7 @@ use foretrace_ring::metadata::EventDecl;
 use foretrace_ring::trail::Level;
 
 use crate::report::{self, Kind};
+use crate::span::{self, Name, Phase};
 use crate::thread::{self, Thread};
 use crate::writer::{self, MAX_EVENT};
 use crate::{ring, site, switches};
@@ -48,9 +49,17 @@ pub fn is_wanted(provider: &str, level: Level) -> bool {
     switches::pass(provider, level)
 }
 
-/// Declares an event type; its number is chosen here. `None`: no ring, or (counted) no room.
-pub fn declare(event: &EventDecl<'_>) -> Option<u16> {
-    site::declare(ring::live()?, event)
+/// Declares an event type; its number is chosen here. `phase`: 0 an event, 1 a span's beginning, 2 its end. `None`: no
+/// ring, or (counted) no room.
+pub fn declare(event: &EventDecl<'_>, phase: u8) -> Option<u16> {
+    let phase = [Phase::Event, Phase::Begins, Phase::Ends].into_iter().nth(phase.into())?;
+    let mut name = Name::new();
+    site::declare(ring::live()?, &EventDecl { name: name.of(event.name, phase), ..*event })
+}
+
+/// The number of the calling thread's next span.
+pub fn next_span() -> u64 {
+    span::next()
 }
 
 /// [`report_error`](fn@crate::report_error) from a place that another compiler knows.

@@ -95,7 +95,7 @@ fn no_host_is_harmed() {
                 line: 0,
                 fields: &[],
             };
-            let declared = (0..65_000).filter(|_| foretrace::foreign::declare(&event).is_some()).count();
+            let declared = (0..65_000).filter(|_| foretrace::foreign::declare(&event, 0).is_some()).count();
             assert!((4000..4096).contains(&declared), "{declared}");
             event!(info, "one too many", number = 1_u64);
             step(2);

@@ -1,5 +1,5 @@
 //! `FORETRACE` in the environment of real processes: this test runs itself.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 mod rings;
 

@@ -53,6 +53,15 @@ enum ft_class { FT_PUBLIC = 0, FT_PERSONAL = 1, FT_SECRET = 2 };
  * Signal safety: may be used in signal handlers, also in one that interrupts another event. */
 #define ft_event(...) FORETRACE_JOIN(FORETRACE_EVENT_, FORETRACE_FIELDS(__VA_ARGS__))(__VA_ARGS__)
 
+/* Records that a span begins, and that it ends where the enclosing block does, however it is left (in C++ also by an
+ * exception): FT_SPAN(LEVEL, NAME, FIELDS...), with up to 15 fields. The events are called NAME begin and NAME end, and
+ * both have a field "span" by which they are found together within their thread.
+ *
+ * It declares a variable, so it stands where a declaration may stand, and once in a line.
+ *
+ * Signal safety: may be used in signal handlers. */
+#define FT_SPAN(...) FORETRACE_JOIN(FORETRACE_SPAN_, FORETRACE_FIELDS(__VA_ARGS__, 0))(__LINE__, __VA_ARGS__)
+
 /* The longest text or byte field, in bytes. */
 #define FT_MAX_BYTES 4096
 
@@ -247,6 +256,8 @@ bool foretrace_register(struct foretrace_site *site);
 unsigned char *foretrace_place(struct foretrace_writing *writing, struct foretrace_site *site,
                                struct foretrace_thread **here, const uint64_t **span);
 void foretrace_commit(struct foretrace_writing *writing);
+/* The number of this thread's next span: 1, 2, ... */
+uint64_t foretrace_next_span(void);
 /* Counts a field that is cut, and answers how much of it to keep. `text` is NULL for bytes that are no text. */
 uint16_t foretrace_cut(const char *text);
 
@@ -349,9 +360,37 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
     return FORETRACE_COLD(length > FT_MAX_BYTES) ? foretrace_cut(text) : (uint16_t)length;
 }
 
+/* A span that has begun. */
+struct foretrace_span {
+    struct foretrace_site *ends;
+    uint64_t number;
+};
+
+static const struct foretrace_field foretrace_span_field = {"span", 3, FT_PUBLIC};
+
+static inline struct foretrace_span foretrace_span_begin(struct foretrace_site *ends)
+{
+    struct foretrace_span span;
+    span.ends = ends;
+    span.number = __atomic_load_n(&ends->word, __ATOMIC_RELAXED) == 0 ? 0 : foretrace_next_span();
+    return span;
+}
+
+static inline void foretrace_span_end(struct foretrace_span *span)
+{
+    if (foretrace_ready(span->ends)) {
+        struct foretrace_writing writing;
+        unsigned char *at = foretrace_begin(&writing, span->ends, 16);
+        if (at != NULL) {
+            foretrace_put(at, &span->number, sizeof span->number);
+            foretrace_end(&writing);
+        }
+    }
+}
+
 #define FORETRACE_EVENT_NONE(level, name)                                                                            \
     do {                                                                                                             \
-        static struct foretrace_site foretrace_this_site = FORETRACE_SITE(level, name, NULL, 0);                     \
+        static struct foretrace_site foretrace_this_site = FORETRACE_SITE(FORETRACE_EVENT, level, name, NULL, 0);    \
         if (foretrace_ready(&foretrace_this_site)) {                                                                 \
             struct foretrace_writing foretrace_writing;                                                              \
             if (foretrace_begin(&foretrace_writing, &foretrace_this_site, 8) != NULL)                                \
@@ -359,11 +398,12 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
         }                                                                                                            \
     } while (0)
 
-#define FORETRACE_EVENT_SOME(level, name, ...)                                                                       \
+#define FORETRACE_EVENT_SOME(...) FORETRACE_RECORD(FORETRACE_EVENT, __VA_ARGS__)
+#define FORETRACE_RECORD(phase, level, name, ...)                                                                    \
     do {                                                                                                             \
         static const struct foretrace_field foretrace_fields[] = {FORETRACE_EACH(FORETRACE_DECLARE, __VA_ARGS__)};   \
         static struct foretrace_site foretrace_this_site =                                                           \
-            FORETRACE_SITE(level, name, foretrace_fields, FORETRACE_COUNT(__VA_ARGS__));                             \
+            FORETRACE_SITE(phase, level, name, foretrace_fields, FORETRACE_COUNT(__VA_ARGS__));                      \
         if (foretrace_ready(&foretrace_this_site)) {                                                                 \
             struct foretrace_writing foretrace_writing;                                                              \
             unsigned char *foretrace_at;                                                                             \
@@ -381,10 +421,22 @@ static inline uint16_t foretrace_length(size_t length, const char *text)
 #define FORETRACE_EVENT_MANY(...) FORETRACE_ASSERT(0, "ft_event takes at most 16 fields")
 #define FORETRACE_EVENT_NAMELESS(...) FORETRACE_ASSERT(0, "ft_event takes a level, a name, and fields")
 
-#define FORETRACE_SITE(level, name, fields, count)                                                                   \
+#define FORETRACE_SPAN_SOME(line, level, ...)                                                                        \
+    static struct foretrace_site FORETRACE_JOIN(foretrace_ends_, line) =                                             \
+        FORETRACE_SITE(FORETRACE_ENDS, level, FORETRACE_FIRST(__VA_ARGS__, 0), &foretrace_span_field, 1);            \
+    __attribute__((cleanup(foretrace_span_end))) struct foretrace_span FORETRACE_JOIN(foretrace_span_, line) =       \
+        foretrace_span_begin(&FORETRACE_JOIN(foretrace_ends_, line));                                                \
+    FORETRACE_RECORD(FORETRACE_BEGINS, level, __VA_ARGS__,                                                           \
+                     ft_u64("span", FORETRACE_JOIN(foretrace_span_, line).number))
+#define FORETRACE_FIRST(first, ...) first
+#define FORETRACE_SPAN_MANY(...) FORETRACE_ASSERT(0, "FT_SPAN takes at most 15 fields")
+#define FORETRACE_SPAN_NONE(...) FORETRACE_ASSERT(0, "FT_SPAN takes a level, a name, and fields")
+#define FORETRACE_SPAN_NAMELESS(...) FORETRACE_SPAN_NONE()
+
+#define FORETRACE_SITE(phase, level, name, fields, count)                                                            \
     {                                                                                                                \
-        FORETRACE_NEW, FORETRACE_ABI, (uint8_t)(level), (uint8_t)(count), FORETRACE_EVENT, (uint32_t)__LINE__,       \
-            __FILE__, "" FT_PROVIDER, "" name, fields                                                                \
+        FORETRACE_NEW, FORETRACE_ABI, (uint8_t)(level), (uint8_t)(count), phase, (uint32_t)__LINE__, __FILE__,       \
+            "" FT_PROVIDER, "" name, fields                                                                          \
     }
 
 #endif

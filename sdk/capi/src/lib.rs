@@ -60,6 +60,12 @@ pub unsafe extern "C" fn foretrace_report_error(
     answer(foreign::report_error(message, unsafe { text::of(file) }, line))
 }
 
+/// As `foretrace.h` has it.
+#[unsafe(no_mangle)]
+pub extern "C" fn foretrace_next_span() -> u64 {
+    foreign::next_span()
+}
+
 /// 0, or -1 for what could not be done.
 fn answer(done: bool) -> c_int {
     if done { 0 } else { -1 }

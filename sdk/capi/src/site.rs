@@ -104,7 +104,7 @@ unsafe fn declare(site: &Site, level: Level) -> Option<u16> {
         };
         *to = FieldDecl { name, kind: FieldKind::from_number(from.kind)?, privacy };
     }
-    foreign::declare(&EventDecl {
+    let declaration = EventDecl {
         id: 0,
         // SAFETY: the caller's promise.
         provider: unsafe { text::of(site.provider) },
@@ -115,5 +115,6 @@ unsafe fn declare(site: &Site, level: Level) -> Option<u16> {
         file: unsafe { text::of(site.file) },
         line: site.line,
         fields: &fields[..count],
-    })
+    };
+    foreign::declare(&declaration, site.phase)
 }
