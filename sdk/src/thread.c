@@ -3,9 +3,13 @@
  *
  * Initial-exec: one instruction finds it, no call that could allocate. At most 128 bytes, so that a library that is
  * opened late still finds room in what the C library keeps for such variables.
+ *
+ * Everything is hidden: another copy of the recorder in the same process has its own.
  */
 #include <pthread.h>
 #include <stdint.h>
+
+#define HIDDEN __attribute__((visibility("hidden")))
 
 struct foretrace_level {
     uint64_t commit;
@@ -25,28 +29,28 @@ struct foretrace_thread {
 
 _Static_assert(sizeof(struct foretrace_thread) <= 128, "a late dlopen must still fit");
 
-__attribute__((tls_model("initial-exec"), aligned(64))) __thread struct foretrace_thread foretrace_tls;
+HIDDEN __attribute__((tls_model("initial-exec"), aligned(64))) __thread struct foretrace_thread foretrace_tls;
 
 /*
- * A page that a forked child finds zeroed (ring.rs asks the kernel for that, and says what is in it). Hidden, so that
+ * A page that a forked child finds zeroed (ring.rs asks the kernel for that, and says what is in it). As it is hidden,
  * code reaches it without asking the linker's tables.
  */
-__attribute__((visibility("hidden"), aligned(4096))) unsigned char foretrace_page[4096];
+HIDDEN __attribute__((aligned(4096))) unsigned char foretrace_page[4096];
 
 static pthread_key_t key;
 static int has_key;
 
 /* In ring.rs, switches.rs and writer.rs. */
-void foretrace_forked(void);
-void foretrace_read_switches(void);
-void foretrace_thread_ends(void);
+HIDDEN void foretrace_forked(void);
+HIDDEN void foretrace_read_switches(void);
+HIDDEN void foretrace_thread_ends(void);
 
-struct foretrace_thread *foretrace_tls_address(void)
+HIDDEN struct foretrace_thread *foretrace_tls_address(void)
 {
     return &foretrace_tls;
 }
 
-unsigned char *foretrace_page_address(void)
+HIDDEN unsigned char *foretrace_page_address(void)
 {
     return foretrace_page;
 }
@@ -58,7 +62,7 @@ static void thread_ends(void *unused)
 }
 
 /* Asks that foretrace_thread_ends be called when this thread ends. */
-void foretrace_thread_watch(void)
+HIDDEN void foretrace_thread_watch(void)
 {
     if (has_key)
         pthread_setspecific(key, &foretrace_tls);
