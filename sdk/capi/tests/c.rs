@@ -65,9 +65,11 @@ impl Running {
         let program = format!("{at}/program");
         let (search, find) = (format!("-L{at}"), format!("-Wl,-rpath,{at}"));
         let statically = format!("{libraries}/libforetrace.a");
-        let mut all = vec!["-std=c11", "-o", &program, &search, &find, "-pthread"];
+        let (compiler, standard) =
+            if source.ends_with(".cpp") { ("g++", "-std=c++17") } else { ("gcc", "-std=c11") };
+        let mut all = vec![standard, "-o", &program, &search, &find, "-pthread"];
         all.extend(link.iter().map(|part| if *part == "libforetrace.a" { &statically } else { *part }));
-        compile("gcc", &Path::new(HERE).join(source), &all);
+        compile(compiler, &Path::new(HERE).join(source), &all);
         let mut child = Command::new(&program)
             .args(arguments)
             .env_remove("FORETRACE")
@@ -144,6 +146,111 @@ fn the_example_records_what_it_says() {
             ("mode", "named")
         );
         hello.end();
+    }
+}
+
+#[test]
+fn the_example_in_cpp_records_what_it_says() {
+    let hello = Running::start("examples/hello.cpp", &["-lforetrace"], &["world", ""], &[]);
+    assert_eq!(hello.said, "hello, world\n");
+    let (snapshot, trail) = wait_for(&hello, "done");
+    assert_eq!(snapshot.annotations[0].value, "named");
+    use Value::{Bool, Bytes, Float, Signed, Text, Unsigned, Withheld};
+    let said: Vec<_> = trail
+        .events
+        .iter()
+        .map(|event| (trail.kind_of(event).name.as_str(), event.values.as_slice()))
+        .collect();
+    let expected: [(&str, &[Value]); 7] = [
+        ("greet begin", &[Text("world".into()), Unsigned(1)]),
+        ("greeting", &[Unsigned(5), Text("w".into()), Unsigned(1)]),
+        ("greet end", &[Unsigned(1)]),
+        ("greet begin", &[Text("".into()), Unsigned(2)]),
+        ("greet end", &[Unsigned(2)]),
+        ("not greeted", &[Text("nobody".into()), Signed(2)]),
+        ("done", &[Float(0.5), Bool(true), Withheld, Bytes(vec![3, 0, 0, 0])]),
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(trail.kind_of(&trail.events[0]).fields[0].privacy, Privacy::Personal);
+    hello.end();
+}
+
+#[test]
+fn a_span_ends_with_its_block_however_it_is_left() {
+    let program = Running::start("tests/c/spans.c", &["-lforetrace"], &[], &[]);
+    assert_eq!(program.said, "1\n");
+    let (_, trail) = program.trail();
+    let said: Vec<_> = trail
+        .events
+        .iter()
+        .map(|event| {
+            let kind = trail.kind_of(event);
+            let span = kind.fields.iter().position(|field| field.name == "span").unwrap();
+            match event.values[span] {
+                Value::Unsigned(number) => (kind.name.as_str(), number),
+                ref other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    let (find, look) = (("find begin", "find end"), ("look begin", "look end"));
+    let mut expected = vec![(find.0, 1)];
+    expected.extend([2, 3].iter().flat_map(|number| [(look.0, *number), (look.1, *number)]));
+    expected.extend([(find.1, 1), (find.0, 4)]);
+    expected.extend([5, 6, 7].iter().flat_map(|number| [(look.0, *number), (look.1, *number)]));
+    expected.push((find.1, 4));
+    assert_eq!(said, expected);
+    program.end();
+}
+
+#[test]
+fn events_pass_as_the_environment_says() {
+    let only = [("FORETRACE", "test=info,test::spans=info,other=off")];
+    let program = Running::start("tests/c/spans.c", &["-lforetrace"], &[], &only);
+    assert_eq!(program.trail().1.events.len(), 4);
+    program.end();
+    let program = Running::start("tests/c/spans.c", &["-lforetrace"], &[], &[("FORETRACE", "test=off")]);
+    assert_eq!(ring_of(program.child.id()), None, "nothing was recorded, there is no use for a ring");
+    program.end();
+}
+
+#[test]
+fn a_program_finds_the_library_by_pkg_config() {
+    let directory = tempfile::tempdir().unwrap();
+    let template = fs::read_to_string(Path::new(HERE).join("foretrace.pc.in")).unwrap();
+    let filled = template
+        .replace("@prefix@", "/usr")
+        .replace("@libdir@", "/usr/lib64")
+        .replace("@includedir@", "/usr/include/foretrace")
+        .replace("@version@", env!("CARGO_PKG_VERSION"));
+    fs::write(directory.path().join("foretrace.pc"), filled).unwrap();
+    let asked = |arguments: &[&str]| {
+        let output = Command::new("pkg-config")
+            .args(arguments)
+            .arg("foretrace")
+            .env("PKG_CONFIG_PATH", directory.path())
+            .env("PKG_CONFIG_ALLOW_SYSTEM_LIBS", "1")
+            .output()
+            .expect("this test needs pkg-config: install the package `pkg-config`");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(asked(&["--cflags", "--libs"]), "-I/usr/include/foretrace -L/usr/lib64 -lforetrace");
+    assert_eq!(asked(&["--modversion"]), env!("CARGO_PKG_VERSION"));
+    assert!(asked(&["--libs", "--static"]).ends_with("-lpthread -ldl -lm"));
+}
+
+#[test]
+fn the_library_exports_what_the_header_declares_and_nothing_else() {
+    let header = fs::read_to_string(Path::new(HERE).join("include/foretrace.h")).unwrap();
+    let output = Command::new("nm")
+        .args(["--dynamic", "--defined-only", "--format=just-symbols"])
+        .arg(libraries().join("libforetrace.so"))
+        .output()
+        .expect("this test needs nm: install the package `binutils`");
+    let names = String::from_utf8(output.stdout).unwrap();
+    assert!(names.lines().count() >= 9, "{names}");
+    for name in names.lines() {
+        assert!(header.contains(&format!("{name}(")), "{name} is exported, and the header does not know it");
     }
 }
 
@@ -270,8 +377,13 @@ fn the_header_is_clean_in_every_dialect() {
         dialects.extend([("clang", "c", "-std=c11"), ("clang++", "c++", "-std=c++17")]);
     }
     for (compiler, language, standard) in dialects {
-        for source in [&example, &Path::new(HERE).join("tests/c/kinds.c")] {
+        for source in
+            [&example, &Path::new(HERE).join("tests/c/kinds.c"), &Path::new(HERE).join("tests/c/spans.c")]
+        {
             compile_as(compiler, language, standard, source);
+        }
+        if language == "c++" {
+            compile_as(compiler, language, standard, &Path::new(HERE).join("examples/hello.cpp"));
         }
     }
 }
@@ -281,7 +393,9 @@ fn a_wrong_event_is_a_clear_error() {
     let many = (0..20).map(|n| format!(", ft_u8(\"f{n}\", {n})")).collect::<String>();
     for (event, sentence) in [
         (format!("ft_event(FT_INFO, \"many\"{many})"), "at most 16 fields"),
+        (format!("FT_SPAN(FT_INFO, \"many\"{many})"), "at most 15 fields"),
         ("ft_event(FT_INFO)".into(), "a level, a name"),
+        ("FT_SPAN(FT_INFO)".into(), "a level, a name"),
         ("ft_event(FT_INFO, \"x\", ft_u128(\"y\", 1))".into(), "ft_u128"),
         ("ft_event(FT_INFO, \"x\", ft_str(\"y\", 1))".into(), "mismatch|makes pointer from integer"),
         ("ft_event(FT_INFO, variable)".into(), "variable"),
