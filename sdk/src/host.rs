@@ -49,20 +49,33 @@ fn limit(which: libc::__rlimit_resource_t) -> u64 {
     limit.rlim_cur
 }
 
-/// The smallest memory limit of the process's cgroup and those above it (version 2).
+/// The smallest memory limit of the process's cgroups (of either version) and those above them.
+#[inline(never)]
 fn cgroup_limit() -> Option<u64> {
-    const ROOT: &[u8] = b"/sys/fs/cgroup";
-    let mut line = [0; 1024];
-    let text = read(c"/proc/self/cgroup", &mut line);
-    let group = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    let mut text = [0; 1024];
+    let lines = read(c"/proc/self/cgroup", &mut text).split(|byte| *byte == b'\n');
+    lines.filter_map(limit_of_line).min()
+}
+
+/// The limit of one line: a number, controllers (none in version 2), the group's path.
+fn limit_of_line(line: &[u8]) -> Option<u64> {
+    let mut parts = line.splitn(3, |byte| *byte == b':').skip(1);
+    let (controllers, group) = (parts.next()?, parts.next()?);
+    if controllers.is_empty() {
+        return smallest_limit(b"/sys/fs/cgroup", group, b"/memory.max\0");
+    }
+    let of_memory = controllers.split(|byte| *byte == b',').any(|name| name == b"memory");
+    of_memory.then(|| smallest_limit(b"/sys/fs/cgroup/memory", group, b"/memory.limit_in_bytes\0"))?
+}
+
+/// The smallest number in the files of this name, in a group and those above it.
+fn smallest_limit(root: &[u8], group: &[u8], file: &[u8]) -> Option<u64> {
     let mut smallest = None;
     let mut length = group.len();
     loop {
         let mut path = [0_u8; 1100];
-        let name: &[u8] = b"/memory.max\0";
-        let parts = [ROOT, group.get(..length)?, name];
         let mut end = 0;
-        for part in parts {
+        for part in [root, group.get(..length)?, file] {
             path.get_mut(end..end + part.len())?.copy_from_slice(part);
             end += part.len();
         }
