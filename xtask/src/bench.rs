@@ -20,7 +20,7 @@ pub struct Options {
 #[derive(Subcommand)]
 enum What {
     /// The cost of an event, against the limit: reading the clock and storing 24 bytes
-    Recorder,
+    Recorder(recorder::Options),
     /// From the fault to the report and to the end of the process, against SIGKILL
     Handler,
 }
@@ -30,8 +30,8 @@ enum What {
 /// # Errors
 /// A build or a measurement that fails.
 pub fn run(options: &Options) -> Result<()> {
-    let rows = match options.what {
-        What::Recorder => recorder::measure()?,
+    let rows = match &options.what {
+        What::Recorder(options) => recorder::measure(options)?,
         What::Handler => handler::measure()?,
     };
     table::print(&rows, options.json)

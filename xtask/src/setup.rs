@@ -34,6 +34,13 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];
 
+/// What the recorder's benchmark compares with.
+pub const TO_COMPARE: &[Need] = &[
+    Need { package: "liblttng-ust-dev", purpose: "the recorder's peer" },
+    Need { package: "liburcu-dev", purpose: "the recorder's peer" },
+    Need { package: "lttng-tools", purpose: "the peer's session daemon" },
+];
+
 const fn libc_headers() -> Need {
     Need { package: "libc6-dev", purpose: "the C parts" }
 }

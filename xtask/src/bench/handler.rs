@@ -16,7 +16,7 @@ use foretrace_tests::world::Installed;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
-use super::table::Row;
+use super::table::{Bar, Row};
 use crate::build::{self, say};
 use crate::interrupt;
 
@@ -50,7 +50,7 @@ pub fn measure() -> Result<Vec<Row>> {
         rows.push(Row::from_samples(
             name("… less 1.05 × SIGKILL of the same round"),
             "ms",
-            Some(25.0),
+            Some(Bar::AtMost(25.0)),
             excess,
         ));
         rows.push(Row::from_samples(name("fault to report complete and synced"), "ms", None, ready));
@@ -62,7 +62,12 @@ pub fn measure() -> Result<Vec<Row>> {
     };
     let what = "fault to report complete and synced";
     let growth = median(1024, what) / median(16, what);
-    rows.push(Row::from_samples("report complete: 1024 MiB ÷ 16 MiB", "×", Some(1.5), vec![growth]));
+    rows.push(Row::from_samples(
+        "report complete: 1024 MiB ÷ 16 MiB",
+        "×",
+        Some(Bar::AtMost(1.5)),
+        vec![growth],
+    ));
     Ok(rows)
 }
 
