@@ -52,7 +52,7 @@ fn limit(which: libc::__rlimit_resource_t) -> u64 {
 /// The smallest memory limit of the process's cgroups (of either version) and those above them.
 #[inline(never)]
 fn cgroup_limit() -> Option<u64> {
-    let mut text = [0; 1024];
+    let mut text = [0; 1536];
     let lines = read(c"/proc/self/cgroup", &mut text).split(|byte| *byte == b'\n');
     lines.filter_map(limit_of_line).min()
 }
@@ -73,7 +73,7 @@ fn smallest_limit(root: &[u8], group: &[u8], file: &[u8]) -> Option<u64> {
     let mut smallest = None;
     let mut length = group.len();
     loop {
-        let mut path = [0_u8; 1100];
+        let mut path = [0_u8; 600];
         let mut end = 0;
         for part in [root, group.get(..length)?, file] {
             path.get_mut(end..end + part.len())?.copy_from_slice(part);
@@ -220,8 +220,9 @@ pub(crate) fn alternate_stack() -> Option<(bool, core::ops::Range<u64>)> {
 }
 
 /// When the process started: field 22 of `/proc/self/stat`, or 0.
+#[inline(never)]
 pub(crate) fn start_time() -> u64 {
-    let mut bytes = [0; 1024];
+    let mut bytes = [0; 512];
     let text = read(c"/proc/self/stat", &mut bytes);
     // The second field is a name in brackets that may contain anything, brackets too.
     let rest = text.iter().rposition(|byte| *byte == b')').and_then(|end| text.get(end + 2..)).unwrap_or(&[]);

@@ -45,6 +45,8 @@ pub struct Site {
 
 /// Where the number is in a site's word.
 pub(crate) const NUMBER: u32 = 48;
+/// More fields than this need more stack.
+const FEW: usize = 8;
 /// No signature is 0, so that no number and signature make this word.
 const UNKNOWN: u64 = 1 << 32;
 
@@ -105,8 +107,23 @@ impl Site {
     }
 
     fn declare(&self, ring: Ring, signature: u32, kinds: &[FieldKind; MAX_FIELDS]) -> Option<u64> {
+        // Few events have many fields, and the stack may be a signal handler's.
+        if self.declaration.fields.len() <= FEW {
+            self.declare_with::<FEW>(ring, signature, kinds)
+        } else {
+            self.declare_with::<MAX_FIELDS>(ring, signature, kinds)
+        }
+    }
+
+    #[inline(never)]
+    fn declare_with<const MOST: usize>(
+        &self,
+        ring: Ring,
+        signature: u32,
+        kinds: &[FieldKind; MAX_FIELDS],
+    ) -> Option<u64> {
         let source = &self.declaration;
-        let mut fields = [FieldDecl { name: "", kind: FieldKind::U8, privacy: Privacy::Public }; MAX_FIELDS];
+        let mut fields = [FieldDecl { name: "", kind: FieldKind::U8, privacy: Privacy::Public }; MOST];
         let mut count = 0;
         for ((field, (name, privacy)), kind) in fields.iter_mut().zip(source.fields).zip(kinds) {
             *field = FieldDecl { name, kind: *kind, privacy: *privacy };
@@ -137,6 +154,7 @@ pub(crate) fn signature_of(word: u64) -> u32 {
 
 /// Writes a declaration into the schema area under a new number. `None`, and counted: there are no more numbers, or
 /// there is no more room.
+#[inline(never)]
 pub(crate) fn declare(ring: Ring, event: &EventDecl<'_>) -> Option<u16> {
     let found = number(ring).and_then(|id| publish(ring, &EventDecl { id, ..*event }).map(|()| id));
     if found.is_none() {

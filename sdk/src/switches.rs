@@ -19,7 +19,7 @@ use foretrace_ring::trail::Level;
 use crate::host;
 
 /// Bytes of the variable that are looked at.
-const CAPACITY: usize = 2048;
+const CAPACITY: usize = 1024;
 /// The variable was not looked at yet.
 const UNREAD: usize = usize::MAX;
 
@@ -29,12 +29,23 @@ static LENGTH: AtomicUsize = AtomicUsize::new(UNREAD);
 
 /// Whether events of this provider and level are recorded.
 pub(crate) fn pass(provider: &str, level: Level) -> bool {
-    !are_set() || Rules(&copy()).pass(provider, level)
+    // Apart, so that call sites without rules need no stack for their text: it may be a signal handler's.
+    #[cold]
+    #[inline(never)]
+    fn by_rules(provider: &str, level: Level) -> bool {
+        Rules(&copy()).pass(provider, level)
+    }
+    !are_set() || by_rules(provider, level)
 }
 
 /// Whether no event of any provider is recorded, so that there is no use for a ring.
 pub(crate) fn forbid_everything() -> bool {
-    are_set() && Rules(&copy()).forbid_everything()
+    #[cold]
+    #[inline(never)]
+    fn by_rules() -> bool {
+        Rules(&copy()).forbid_everything()
+    }
+    are_set() && by_rules()
 }
 
 /// Whether there are any rules.

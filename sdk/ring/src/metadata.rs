@@ -239,11 +239,13 @@ pub fn event_declaration(out: &mut impl Write, event: &EventDecl<'_>) -> fmt::Re
         write!(out, ":{}\"; ", event.line)?;
     }
     out.write_str("fields := struct { ")?;
-    let mut chosen = [Name { text: "", suffix: None, sequence: false }; MAX_FIELDS];
+    // Of the chosen names no more than what cannot be found out again: this may run on a signal handler's stack.
+    let mut chosen = [None; MAX_FIELDS];
     for (at, field) in event.fields.iter().take(MAX_FIELDS).enumerate() {
-        let sequence = field.kind.is_sequence() && field.privacy != Privacy::Secret;
-        let name = Name::choose(field.name, sequence, &chosen[..at]);
-        chosen[at] = name;
+        let sequence = is_sequence(field);
+        let taken = event.fields.iter().zip(&chosen[..at]);
+        let name = Name::choose(field, taken.map(|(field, suffix)| Name::of(field, *suffix)));
+        chosen[at] = name.suffix;
         let prefix = if field.privacy == Privacy::Personal { PERSONAL } else { "" };
         match field.privacy {
             Privacy::Secret => write!(out, "{SECRET} _{name}; ")?,
@@ -385,14 +387,22 @@ struct Name<'a> {
     sequence: bool,
 }
 
+/// Whether a length stands before what is recorded of the field.
+fn is_sequence(field: &FieldDecl<'_>) -> bool {
+    field.kind.is_sequence() && field.privacy != Privacy::Secret
+}
+
 impl<'a> Name<'a> {
-    fn choose(text: &'a str, sequence: bool, taken: &[Name<'_>]) -> Name<'a> {
-        let text = cut(text);
-        let plain = Name { text, suffix: None, sequence };
+    fn of(field: &FieldDecl<'a>, suffix: Option<u16>) -> Name<'a> {
+        Name { text: cut(field.name), suffix, sequence: is_sequence(field) }
+    }
+
+    fn choose<'b>(field: &FieldDecl<'a>, taken: impl Iterator<Item = Name<'b>> + Clone) -> Name<'a> {
+        let plain = Name::of(field, None);
         // Each taken name stands in the way of three candidates at most, so one of these is free.
         (0..=3 * MAX_FIELDS as u16)
             .map(|number| Name { suffix: (number > 0).then_some(number), ..plain })
-            .find(|candidate| taken.iter().all(|other| !candidate.clashes(other)))
+            .find(|candidate| taken.clone().all(|other| !candidate.clashes(&other)))
             .unwrap_or(plain)
     }
 
