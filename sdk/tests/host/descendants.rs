@@ -129,10 +129,8 @@ fn a_program_that_closes_every_descriptor_loses_no_event_and_no_descriptor_of_it
                 step(2);
                 assert_eq!(steps(), [2]);
                 // SAFETY: takes numbers.
-                assert!(
-                    unsafe { libc::fcntl(ring, libc::F_GETFD) } >= 0,
-                    "the child closed a file of the program"
-                );
+                let own = unsafe { libc::fcntl(ring, libc::F_GETFD) };
+                assert!(own >= 0, "the child closed a file of the program");
             }));
             let snapshot = foretrace_ring::reader::read(&crate::rings::Live::of(kept)).unwrap();
             assert_eq!(snapshot.recorded, 2);

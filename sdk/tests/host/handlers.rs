@@ -97,6 +97,14 @@ fn a_first_event_finds_room_on_the_smallest_usual_alternate_stack() {
     }
 }
 
+/// Has SIGALRM sent every so many microseconds; 0 is never.
+fn rain(every: libc::suseconds_t) {
+    let interval = libc::timeval { tv_sec: 0, tv_usec: every };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: reads the structure it is given.
+    assert_eq!(unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) }, 0);
+}
+
 #[test]
 fn a_handler_that_interrupts_the_making_of_the_ring_finds_one() {
     let claim = "handlers::a_handler_that_interrupts_the_making_of_the_ring_finds_one";
@@ -109,23 +117,11 @@ fn a_handler_that_interrupts_the_making_of_the_ring_finds_one() {
             for round in 0..40 {
                 crate::apart::wait_for(crate::apart::fork(|| {
                     HANDLED.store(0, Ordering::Relaxed);
-                    let often = libc::timeval { tv_sec: 0, tv_usec: 20 + round % 7 };
-                    let timer = libc::itimerval { it_interval: often, it_value: often };
-                    // SAFETY: reads the structure it is given.
-                    assert_eq!(
-                        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) },
-                        0
-                    );
+                    rain(20 + round % 7);
                     for number in 0..200_u64 {
                         event!(info, "made", number = number, check = !number);
                     }
-                    let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
-                    let timer = libc::itimerval { it_interval: never, it_value: never };
-                    // SAFETY: as above.
-                    assert_eq!(
-                        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) },
-                        0
-                    );
+                    rain(0);
                     let snapshot = rings::snapshot();
                     assert_eq!(snapshot.recorded + snapshot.discarded, 200 + HANDLED.load(Ordering::Relaxed));
                     let trail = rings::trail(&snapshot);
