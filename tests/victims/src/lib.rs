@@ -73,11 +73,10 @@ fn recurse_for_ever(depth: u64) -> u64 {
 }
 
 extern "C" fn reraise(signal: i32) {
-    // SAFETY: both calls are async-signal-safe and take plain numbers.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
-    }
+    // SAFETY: async-signal-safe, and it takes plain numbers.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: as above.
+    unsafe { libc::raise(signal) };
 }
 
 /// Gives the calling thread an alternate stack and a SIGSEGV handler on it that re-raises.
@@ -136,7 +135,9 @@ impl Account {
 
     fn word(&self, n: usize) -> &AtomicU64 {
         // SAFETY: the mapping is never unmapped and holds four words at this entry.
-        unsafe { &*self.words.add(n) }
+        let word = unsafe { self.words.add(n) };
+        // SAFETY: as above; every access to the ledger is atomic.
+        unsafe { &*word }
     }
 }
 
