@@ -17,8 +17,8 @@ const LOCK: &str = "/run/lock/foretrace-kernel-settings.lock";
 const SETTINGS: [&str; 3] =
     ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/core_pipe_limit", "/proc/sys/fs/suid_dumpable"];
 
-// Waits for the pipe's end, then restores and reports on stdout, so that dropping the guard can wait for it.
-const WATCHDOG: &str = r#"cat >/dev/null
+// Waits for the pipe's end, then restores. Its standard output is the lock's file and is never written to.
+const WATCHDOG: &str = r#"cat >&2
 printf '%s\n' "$1" >/proc/sys/kernel/core_pattern
 printf '%s\n' "$2" >/proc/sys/kernel/core_pipe_limit
 printf '%s\n' "$3" >/proc/sys/fs/suid_dumpable"#;
@@ -58,7 +58,8 @@ impl KernelSettings {
             .collect::<Result<Vec<_>>>()?;
         let mut command = Command::new("sh");
         command.args(["-c", WATCHDOG, "restore-kernel-settings"]).args(&saved);
-        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        // The watchdog shares the lock by holding its file, so that the next taker waits for it too.
+        command.stdin(Stdio::piped()).stdout(Stdio::from(lock.try_clone()?));
         command.process_group(0);
         let watchdog = command.spawn().context("cannot start the watchdog that restores the settings")?;
         Ok(KernelSettings { watchdog, saved, _lock: lock, _one_taker: one_taker })
