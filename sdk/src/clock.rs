@@ -19,8 +19,8 @@ pub(crate) const EPOCH: u32 = 30;
 static TSC: AtomicBool = AtomicBool::new(false);
 /// The C library's clock reads the counter too: where that is forbidden, only the system call tells the time.
 static FORBIDDEN: AtomicBool = AtomicBool::new(false);
-/// Somebody is refreshing the pairs.
-static REFRESHING: AtomicBool = AtomicBool::new(false);
+/// When somebody began to refresh the pairs; 0: nobody does. Whoever began long ago has jumped away from it.
+static REFRESHING: AtomicU64 = AtomicU64::new(0);
 /// The pair since which the frequency is measured.
 static ANCHOR_TICKS: AtomicU64 = AtomicU64::new(0);
 static ANCHOR_MONOTONIC: AtomicU64 = AtomicU64::new(0);
@@ -116,7 +116,7 @@ fn may_read_counter() -> bool {
 
 /// Publishes a new ring's first pairs.
 pub(crate) fn begin(ring: Ring) {
-    REFRESHING.store(false, Ordering::Relaxed);
+    REFRESHING.store(0, Ordering::Relaxed);
     let first = Pair::now();
     first.anchor();
     if is_tsc() {
@@ -135,7 +135,11 @@ pub(crate) fn refresh(ring: Ring, ticks: u64) {
     if settled && ticks.wrapping_sub(newest.ticks) >> EPOCH == 0 {
         return;
     }
-    if REFRESHING.swap(true, Ordering::Acquire) {
+    let begun = REFRESHING.load(Ordering::Relaxed);
+    if begun != 0 && ticks.wrapping_sub(begun) >> EPOCH == 0 {
+        return;
+    }
+    if REFRESHING.compare_exchange(begun, ticks.max(1), Ordering::Acquire, Ordering::Relaxed).is_err() {
         return;
     }
     let now = Pair::now();
@@ -145,7 +149,7 @@ pub(crate) fn refresh(ring: Ring, ticks: u64) {
         newest.reanchor(now);
     }
     now.publish(ring);
-    REFRESHING.store(false, Ordering::Release);
+    REFRESHING.store(0, Ordering::Release);
 }
 
 /// What the clocks said at one instant.

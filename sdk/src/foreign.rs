@@ -77,15 +77,15 @@ pub fn count_cut() {
 /// A place for one event.
 pub struct Place(writer::Place);
 
-/// Finds a place for an event of `size` bytes, header included. `None`: recording is off, or the event was discarded
-/// and counted.
-pub fn place(size: usize) -> Option<Place> {
+/// Finds a place for an event of `size` bytes, header included. `here` is the call site's stack pointer. `None`:
+/// recording is off, or the event was discarded and counted.
+pub fn place(size: usize, here: u64) -> Option<Place> {
     let ring = ring::live()?;
     if size > MAX_EVENT {
         ring.count(AT_DISCARDED);
         return None;
     }
-    writer::place(ring, size).map(Place)
+    writer::place(ring, size, here).map(Place)
 }
 
 impl Place {

@@ -88,6 +88,18 @@ fn may_be_reused(word: u64, pins: bool) -> bool {
     }
 }
 
+/// Takes a part anew that its owner took and never opened.
+pub(crate) fn take_again(ring: Ring, part: Taken) -> Taken {
+    let word = next_generation(part.word) | part.word & WHOLE;
+    ring.descriptor(part.cell).store(word | BUSY, Ordering::Relaxed);
+    Taken { word, ..part }
+}
+
+/// Gives back a part that was taken.
+pub(crate) fn give_back(ring: Ring, part: &Taken) {
+    ring.descriptor(part.cell).store(part.word | CLOSED, Ordering::Release);
+}
+
 /// The descriptor of the same part one generation on, without flags and state.
 fn next_generation(word: u64) -> u64 {
     (word / GENERATION).wrapping_add(1).wrapping_mul(GENERATION)

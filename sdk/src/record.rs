@@ -23,7 +23,7 @@ const HEADER: usize = EVENT_HEADER as usize;
 #[inline(always)]
 pub fn record<F: Fields>(site: &'static Site, word: u64, fields: F) {
     if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &fields)) {
-        record_slowly(site, &fields);
+        record_slowly(site, &fields, thread::stack_pointer());
     }
 }
 
@@ -79,7 +79,7 @@ unsafe fn write<F: Fields>(at: *mut u8, time: u64, word: u64, fields: &F) {
 /// Everything else: the first event, a new packet, a nested recording, a clock that is not the processor's.
 #[cold]
 #[inline(never)]
-fn record_slowly<F: Fields>(site: &'static Site, fields: &F) {
+fn record_slowly<F: Fields>(site: &'static Site, fields: &F, here: u64) {
     if !site.is_wanted() {
         return;
     }
@@ -88,17 +88,21 @@ fn record_slowly<F: Fields>(site: &'static Site, fields: &F) {
         return;
     };
     if let Some(id) = site.number(ring, F::SIGNATURE, &|kinds| F::kinds(kinds, 0)) {
-        record_as(ring, id, fields);
+        record_at(ring, id, fields, here);
     }
 }
 
 /// Records an event of a type that is declared, by the slow path.
 pub(crate) fn record_as<F: Fields>(ring: Ring, id: u16, fields: &F) {
+    record_at(ring, id, fields, thread::stack_pointer());
+}
+
+fn record_at<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64) {
     let size = HEADER + fields.size();
     if size > MAX_EVENT {
-        return record_cut(ring, id, fields);
+        return record_cut(ring, id, fields, here);
     }
-    if let Some(place) = writer::place(ring, size) {
+    if let Some(place) = writer::place(ring, size, here) {
         // SAFETY: the place has room for `size` bytes.
         unsafe { write(place.at, place.time, u64::from(id) << site::NUMBER, fields) };
         place.commit(size, true);
@@ -109,7 +113,7 @@ pub(crate) fn record_as<F: Fields>(ring: Ring, id: u16, fields: &F) {
 #[cfg(feature = "tracing")]
 pub(crate) fn record_bytes(ring: Ring, id: u16, payload: &[u8]) {
     let size = HEADER + payload.len();
-    if let Some(place) = writer::place(ring, size) {
+    if let Some(place) = writer::place(ring, size, thread::stack_pointer()) {
         let header = place.time << 16 | u64::from(id);
         // SAFETY: the place has room for `size` bytes, of which these are the first.
         unsafe { place.at.cast::<u64>().write_unaligned(header.to_le()) };
@@ -123,7 +127,7 @@ pub(crate) fn record_bytes(ring: Ring, id: u16, payload: &[u8]) {
 
 /// Records an event that is larger than a packet: with its texts cut, if that is enough.
 #[cold]
-fn record_cut<F: Fields>(ring: Ring, id: u16, fields: &F) {
+fn record_cut<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64) {
     let fixed = HEADER + fields.size_cut(0);
     if F::SEQUENCES == 0 || fixed > MAX_EVENT {
         ring.count(AT_DISCARDED);
@@ -131,7 +135,7 @@ fn record_cut<F: Fields>(ring: Ring, id: u16, fields: &F) {
     }
     let limit = (MAX_EVENT - fixed) / F::SEQUENCES;
     let size = HEADER + fields.size_cut(limit);
-    if let Some(place) = writer::place(ring, size) {
+    if let Some(place) = writer::place(ring, size, here) {
         // SAFETY: the place has room for `size` bytes, of which these are the first.
         unsafe { place.at.cast::<u64>().write_unaligned((place.time << 16 | u64::from(id)).to_le()) };
         // SAFETY: the rest of them.

@@ -4,10 +4,11 @@
 //! next; while it names none, the slot itself keeps the count. Free slots are a stack, so that short-lived threads go
 //! on in the half-filled packet that the last one left.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use foretrace_ring::layout::*;
 
+use crate::pool::{self, Taken};
 use crate::ring::Ring;
 
 /// A slot that a thread holds.
@@ -63,6 +64,44 @@ impl Slot {
                 Ordering::Relaxed,
             );
         }
+    }
+
+    /// Notes that a part was taken to open a packet in, behind the current one.
+    pub fn begin_opening(self, part: &Taken) {
+        let current = self.word(SLOT_CURRENT).load(Ordering::Relaxed);
+        if let Some(cell) = self.current() {
+            let word = self.ring.descriptor(cell).load(Ordering::Relaxed);
+            self.word(SLOT_REPLACED_WORD).store(word, Ordering::Relaxed);
+        }
+        self.word(SLOT_REPLACED).store(current, Ordering::Relaxed);
+        self.word(SLOT_OPENING_WORD).store(part.word, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        self.word(SLOT_OPENING).store(u64::from(part.cell) + 1, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// The packet is open, and the one before it pinned.
+    pub fn end_opening(self) {
+        compiler_fence(Ordering::SeqCst);
+        self.word(SLOT_OPENING).store(0, Ordering::Relaxed);
+    }
+
+    /// What remains of an opening out of which a signal handler jumped: the part, if no packet was opened in it.
+    pub fn abandoned_opening(self) -> Option<Taken> {
+        let cell = self.cell(SLOT_OPENING)?;
+        let word = self.word(SLOT_OPENING_WORD).load(Ordering::Relaxed);
+        if self.current() != Some(cell) {
+            return Some(pool::take_again(self.ring, Taken { cell, word }));
+        }
+        // It became the current packet. The one before it may still look as if somebody wrote it.
+        if let Some(replaced) = self.cell(SLOT_REPLACED) {
+            let word = self.word(SLOT_REPLACED_WORD).load(Ordering::Relaxed);
+            let closed = word & !STATE | CLOSED;
+            let descriptor = self.ring.descriptor(replaced);
+            let _ = descriptor.compare_exchange(word, closed, Ordering::Release, Ordering::Relaxed);
+        }
+        self.end_opening();
+        None
     }
 
     /// Leaves the open packet as it is for the next thread, unless somebody needs the room first.

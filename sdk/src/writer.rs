@@ -11,10 +11,11 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 
 use foretrace_ring::layout::*;
 
+use crate::pool::{self, Taken};
 use crate::ring::{self, Ring};
 use crate::slot::{self, Slot};
 use crate::thread::{self, LEVELS, Level, Thread};
-use crate::{clock, host, pool};
+use crate::{clock, host};
 
 /// Bytes that an event may have, header included.
 pub(crate) const MAX_EVENT: usize = (BLOCK_SIZE as u64 - PACKET_HEADER) as usize;
@@ -37,10 +38,10 @@ pub(crate) struct Place {
 }
 
 /// Finds a place for an event of `size` bytes, header included. `None`: recording is off, or the event was discarded
-/// and counted.
-pub(crate) fn place(ring: Ring, size: usize) -> Option<Place> {
+/// and counted. `here` is the stack pointer of the call site, which a signal handler's is always below.
+pub(crate) fn place(ring: Ring, size: usize, here: u64) -> Option<Place> {
     let thread = thread::current();
-    let Some((level, outer)) = enter(thread) else {
+    let Some((level, outer)) = enter(thread, here) else {
         ring.count(AT_DISCARDED);
         return None;
     };
@@ -84,8 +85,7 @@ extern "C" fn foretrace_thread_ends() {
 }
 
 /// Begins a recording: its nesting level, and the frame it interrupted. `None`: nested too deeply.
-fn enter(thread: &Thread) -> Option<(usize, u64)> {
-    let here = thread::stack_pointer();
+fn enter(thread: &Thread, here: u64) -> Option<(usize, u64)> {
     let mut outer = thread.frame.get();
     let mut level = 0;
     if outer != 0 {
@@ -112,7 +112,8 @@ fn leave(thread: &Thread, level: usize, outer: u64) {
 }
 
 /// Which of the recordings in progress are still there: one that a handler left by siglongjmp has a frame above which
-/// the stack has been taken back. Answers the level for a new recording and the frame below it.
+/// the stack has been taken back, or that of the very call site that records again. Answers the level for a new
+/// recording and the frame below it.
 fn unwind(thread: &Thread, depth: usize, innermost: u64, here: u64) -> (usize, u64) {
     let alternate = host::alternate_stack();
     let mut level = depth + 1;
@@ -120,7 +121,7 @@ fn unwind(thread: &Thread, depth: usize, innermost: u64, here: u64) -> (usize, u
     while level > 0 {
         let gone = match alternate {
             // On the alternate stack nothing can be said of frames elsewhere.
-            Some((true, _)) => false,
+            Some((true, ref range)) => range.contains(&frame) && frame <= here,
             Some((false, ref range)) => frame <= here || range.contains(&frame),
             None => frame <= here,
         };
@@ -240,13 +241,15 @@ fn enter_packet(ring: Ring, level: &Level, cell: u32, whole: bool, commit: u64) 
 
 /// Opens a new packet for the slot and pins the one before it.
 fn switch(ring: Ring, level: &Level, slot: Slot, size: u64, time: u64) -> Option<()> {
-    let small = size <= MAX_IN_CELL;
-    let taken = if small && pool::is_crowded(ring) { None } else { pool::take_block(ring) };
-    let taken = taken.or_else(|| if small { pool::take_cell(ring) } else { None });
-    let Some(taken) = taken else {
+    // Whoever jumps out of this finds a full packet, and comes here again.
+    let limit = level.limit.replace(0);
+    compiler_fence(Ordering::SeqCst);
+    let Some(taken) = take(ring, slot, size <= MAX_IN_CELL) else {
         slot.word(SLOT_DISCARDED).fetch_add(1, Ordering::Relaxed);
+        level.limit.set(limit);
         return None;
     };
+    slot.begin_opening(&taken);
     let whole = taken.word & WHOLE != 0;
     let old = slot.current();
     let before = slot.events();
@@ -260,8 +263,22 @@ fn switch(ring: Ring, level: &Level, slot: Slot, size: u64, time: u64) -> Option
         ring.word(ring.cell(old) + PACKET_END).store(time, Ordering::Relaxed);
         slot.pin(old);
     }
+    slot.end_opening();
     enter_packet(ring, level, taken.cell, whole, EMPTY);
     Some(())
+}
+
+/// A part for a new packet: first the one that an abandoned switch has left.
+fn take(ring: Ring, slot: Slot, small: bool) -> Option<Taken> {
+    if let Some(left) = slot.abandoned_opening() {
+        if small || left.word & WHOLE != 0 {
+            return Some(left);
+        }
+        pool::give_back(ring, &left);
+        slot.end_opening();
+    }
+    let block = if small && pool::is_crowded(ring) { None } else { pool::take_block(ring) };
+    block.or_else(|| if small { pool::take_cell(ring) } else { None })
 }
 
 fn write_header(ring: Ring, packet: u64, slot: Slot, whole: bool, time: u64, before: u64) {

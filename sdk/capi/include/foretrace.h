@@ -252,9 +252,10 @@ int foretrace_report_error(const char *message, const char *file, uint32_t line)
 /* Gives a site its number, and the process its ring. Whether to record. */
 bool foretrace_register(struct foretrace_site *site);
 /* A place for an event when foretrace_begin found none, or NULL; where this thread's state is; and the word that says
- * after how many ticks a thread takes the slow way: 0 while this process has no ring. */
+ * after how many ticks a thread takes the slow way: 0 while this process has no ring. `frame` is the call site's stack
+ * pointer, by which it is seen that a handler left a recording by a jump. */
 unsigned char *foretrace_place(struct foretrace_writing *writing, struct foretrace_site *site,
-                               struct foretrace_thread **here, const uint64_t **span);
+                               struct foretrace_thread **here, const uint64_t **span, uint64_t frame);
 void foretrace_commit(struct foretrace_writing *writing);
 /* The number of this thread's next span: 1, 2, ... */
 uint64_t foretrace_next_span(void);
@@ -295,12 +296,15 @@ static inline bool foretrace_ready(struct foretrace_site *site)
 static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, struct foretrace_site *site,
                                              uint64_t size)
 {
+    uint64_t frame;
+
     writing->size = size;
 #ifdef __x86_64__
     struct foretrace_thread *thread = foretrace_here;
+
+    __asm__ volatile("mov %%rsp, %0" : "=r"(frame));
     if (!FORETRACE_COLD(thread == NULL || thread->frame != 0)) {
-        uint64_t frame, now, offset;
-        __asm__ volatile("mov %%rsp, %0" : "=r"(frame));
+        uint64_t now, offset;
         /* From here to the end a signal handler that records does so on a level of its own. */
         thread->frame = frame;
         FORETRACE_FENCE();
@@ -316,8 +320,10 @@ static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, 
         }
         thread->frame = 0;
     }
+#else
+    frame = (uint64_t)__builtin_frame_address(0);
 #endif
-    return foretrace_place(writing, site, &foretrace_here, &foretrace_span);
+    return foretrace_place(writing, site, &foretrace_here, &foretrace_span, frame);
 }
 
 static inline void foretrace_end(struct foretrace_writing *writing)

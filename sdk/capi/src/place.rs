@@ -31,7 +31,7 @@ const _: () = {
 };
 
 /// Finds a place and answers where its payload goes, or NULL; tells the caller where this thread's state and the word
-/// with its span of time are.
+/// with its span of time are. `frame` is the call site's stack pointer.
 ///
 /// # Safety
 /// `writing`, `here` and `span` may be written, `size` is set, and `site` is one that `foretrace.h` made.
@@ -41,6 +41,7 @@ pub unsafe extern "C" fn foretrace_place(
     site: *const Site,
     here: *mut *mut u8,
     span: *const AtomicPtr<u64>,
+    frame: u64,
 ) -> *mut u8 {
     // SAFETY: the caller's promise; all threads store the same.
     unsafe { &*span }.store(foreign::live_word().cast_mut(), Ordering::Relaxed);
@@ -51,7 +52,7 @@ pub unsafe extern "C" fn foretrace_place(
     // SAFETY: the caller's promise: nobody else knows of it.
     let writing = unsafe { &mut *writing };
     let Some(id) = site.number() else { return ptr::null_mut() };
-    let Some(place) = usize::try_from(writing.size).ok().and_then(foreign::place) else {
+    let Some(place) = usize::try_from(writing.size).ok().and_then(|size| foreign::place(size, frame)) else {
         if foreign::is_off() {
             site.switch_off();
         }

@@ -1,129 +1,16 @@
 //! C and C++ programs, built with the compilers that are here, and what their rings say.
 #![allow(clippy::unwrap_used)]
 
+mod programs;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::Command;
 
-use foretrace_ring::reader::{self, Snapshot};
-use foretrace_ring::trail::{Event, Level, Privacy, Trail, Value};
+use foretrace_ring::reader::Snapshot;
+use foretrace_ring::trail::{Level, Privacy, Trail, Value};
 
-const HERE: &str = env!("CARGO_MANIFEST_DIR");
-const WARNINGS: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-O2"];
-
-/// Where libforetrace.so and libforetrace.a are: cargo builds no library for the tests of a package that nobody can
-/// link with from Rust.
-fn libraries() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "foretrace-capi", "--target-dir"])
-            .arg(target)
-            .current_dir(HERE)
-            .status();
-        assert!(built.unwrap().success(), "libforetrace does not build");
-        target.join("debug")
-    })
-}
-
-fn compile(compiler: &str, source: &Path, arguments: &[&str]) {
-    let output = Command::new(compiler)
-        .args(WARNINGS)
-        .arg(source)
-        .args(arguments)
-        .arg(format!("-I{HERE}/include"))
-        .output()
-        .unwrap_or_else(|error| {
-            panic!("this test needs {compiler}: install the package `{compiler}` ({error})")
-        });
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{compiler} {arguments:?} complains of {}: {complaints}",
-        source.display()
-    );
-}
-
-/// A program that runs until its input ends.
-struct Running {
-    child: Child,
-    said: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Running {
-    /// Builds a program, runs it, and waits until it has said its line.
-    fn start(source: &str, link: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-        let directory = tempfile::tempdir().unwrap();
-        let (at, libraries) = (directory.path().to_str().unwrap(), libraries().to_str().unwrap());
-        symlink(format!("{libraries}/libforetrace.so"), format!("{at}/libforetrace.so.0")).unwrap();
-        symlink("libforetrace.so.0", format!("{at}/libforetrace.so")).unwrap();
-        let program = format!("{at}/program");
-        let (search, find) = (format!("-L{at}"), format!("-Wl,-rpath,{at}"));
-        let statically = format!("{libraries}/libforetrace.a");
-        let (compiler, standard) =
-            if source.ends_with(".cpp") { ("g++", "-std=c++17") } else { ("gcc", "-std=c11") };
-        let mut all = vec![standard, "-o", &program, &search, &find, "-pthread"];
-        all.extend(link.iter().map(|part| if *part == "libforetrace.a" { &statically } else { *part }));
-        compile(compiler, &Path::new(HERE).join(source), &all);
-        let mut child = Command::new(&program)
-            .args(arguments)
-            .env_remove("FORETRACE")
-            .env("FORETRACE_CAPTURE", "/nonexistent/foretrace-capture")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        Running { child, said, _directory: directory }
-    }
-
-    fn trail(&self) -> (Snapshot, Trail) {
-        trail_of(self.child.id())
-    }
-
-    fn end(mut self) {
-        self.child.stdin.take().unwrap().write_all(b"\n").unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn ring_of(process: u32) -> Option<PathBuf> {
-    let is_ring = |to: PathBuf| to.to_string_lossy().starts_with("/memfd:foretrace.v1");
-    fs::read_dir(format!("/proc/{process}/fd"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| fs::read_link(path).is_ok_and(is_ring))
-}
-
-fn trail_of(process: u32) -> (Snapshot, Trail) {
-    let memory = fs::read(ring_of(process).expect("the program has a ring")).unwrap();
-    let snapshot = reader::read(memory.as_slice()).unwrap();
-    assert_eq!(snapshot.owner.pid, process);
-    let streams: Vec<_> =
-        snapshot.streams.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    let trail = Trail::decode(&snapshot.metadata, &streams);
-    assert_eq!(trail.problems, [""; 0]);
-    assert_eq!(trail.events.len() as u64, snapshot.recorded - snapshot.overwritten);
-    (snapshot, trail)
-}
-
-fn named<'a>(trail: &'a Trail, name: &str) -> Vec<&'a Event> {
-    trail.events.iter().filter(|event| trail.kind_of(event).name == name).collect()
-}
+use programs::{HERE, Running, WARNINGS, libraries, named, ring_of, trail_of};
 
 #[test]
 fn the_example_records_what_it_says() {

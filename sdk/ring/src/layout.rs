@@ -46,6 +46,8 @@
 //!              16 next packet's number u64                24 events discarded u64
 //!              32 thread u32        36 next free slot + 1 u32
 //!              40 pinned cell + 1 u64   48 its descriptor  56 idle cell + 1 u64   64 its descriptor
+//!              72 cell being opened + 1 u64       80 its descriptor
+//!              88 cell that it replaces + 1 u64    96 its descriptor
 //!
 //! descriptor    generation << 8 | whole << 4 | state
 //!
@@ -192,6 +194,15 @@ pub const SLOT_IDLE: u64 = 56;
 /// Writer slot: the descriptor that packet had.
 pub const SLOT_IDLE_WORD: u64 = 64;
 
+/// Writer slot: the first cell + 1 of a packet that is being opened; 0 is none. Left there by a writer that jumped away.
+pub const SLOT_OPENING: u64 = 72;
+/// Writer slot: the descriptor that packet is to have, without its state.
+pub const SLOT_OPENING_WORD: u64 = 80;
+/// Writer slot: the first cell + 1 of the packet before it; 0 is none.
+pub const SLOT_REPLACED: u64 = 88;
+/// Writer slot: the descriptor that packet had.
+pub const SLOT_REPLACED_WORD: u64 = 96;
+
 /// Bytes of a cell.
 pub const CELL_SIZE: u32 = 1024;
 /// Cells in a block.
@@ -314,7 +325,7 @@ const _: () = assert!(DEFAULT.cells == 4096);
 const _: () = assert!(DEFAULT.pool == DEFAULT.descriptors + 32_768 && DEFAULT.pool.is_multiple_of(4096));
 const _: () = assert!(AT_CLOCK + CLOCK_PAIRS * CLOCK_PAIR_SIZE == AT_TICKET);
 const _: () = assert!(AT_REFUSED_REPORTS < AT_SCRATCH && AT_SCRATCH + 8 == HEADER_SIZE);
-const _: () = assert!(SLOT_IDLE_WORD + 8 <= SLOT_SIZE as u64);
+const _: () = assert!(SLOT_REPLACED_WORD + 8 <= SLOT_SIZE as u64);
 const _: () = assert!(SCHEMA_SIZES + 8 <= SCHEMA_TEXT && SCHEMA_TEXT < SCHEMA_SIZE as u64);
 const _: () = assert!(PACKET_THREAD + 8 == PACKET_HEADER && BLOCK_SIZE == 16_384);
 const _: () = assert!(MEMBER <= STATE && STATE < WHOLE && WHOLE < GENERATION);
