@@ -22,7 +22,7 @@ use crate::thread;
 ///
 /// The grammar is that of [`event!`](crate::event!). Both events have a field `span`, by which they are found together
 /// within their thread; the beginning has the fields given, of which there are at most 63. Values are not evaluated
-/// where the span is switched off.
+/// where the span is known to be switched off.
 ///
 /// # Errors
 /// None, as for [`event!`](crate::event!).

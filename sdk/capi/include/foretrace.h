@@ -9,7 +9,13 @@
  *
  * An event costs about as much as reading the clock. It goes into memory that outlives a crash of the process; no
  * call here writes a file, takes a lock that a signal handler could wait for, or makes the program fail. C11 and
- * C++17, little-endian Linux. Link with `pkg-config --libs foretrace`.
+ * C++17 (there with foretrace.hpp, which knows more types), little-endian Linux. Link with
+ * `pkg-config --libs foretrace`.
+ *
+ * FORETRACE in the environment says which events are recorded; without it, all are. FORETRACE=off records none, and
+ * FORETRACE=info none that is less important; FORETRACE=app::db=debug,net*=off speaks of single providers and all below
+ * them. The last rule that speaks of an event decides. What is wrong with it is said on standard error when the program
+ * starts, and otherwise ignored.
  *
  * The first half of this file is for you; the second half, behind "Inside", is how events get into the ring.
  */

@@ -3,6 +3,7 @@
 
 mod apart;
 mod descendants;
+mod endings;
 mod handlers;
 mod limits;
 mod strangers;
