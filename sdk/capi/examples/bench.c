@@ -102,6 +102,7 @@ static double run_cold(uint64_t count)
         for (size_t at = 0; at < ELSEWHERE; at += 64)
             ((volatile unsigned char *)elsewhere)[at]++;
         __builtin_ia32_mfence();
+        __builtin_ia32_lfence();
         before = __builtin_ia32_rdtsc();
         __builtin_ia32_lfence();
         NUMBER(n);

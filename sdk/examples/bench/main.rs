@@ -8,6 +8,7 @@
 //! With an argument it measures one thing only, which others compare with or which needs a process of its own; see
 //! `main`.
 
+mod cold;
 mod crowd;
 mod limit;
 mod live;
@@ -26,12 +27,15 @@ fn main() {
         None => all(),
         Some("number") => println!("{:.3}", single::warm(single::numbers, number(1).unwrap_or(1_000_000))),
         Some("text") => println!("{:.3}", single::warm(single::texts, number(1).unwrap_or(1_000_000))),
+        Some("cold") => println!("{:.1}", cold::cold(number(1).unwrap_or(40))),
         Some("off") => off::rows(),
         Some("short") => crowd::short_threads(),
         Some("idle") => live::idle(),
         Some("write") => live::write(number(1).map_or(1, |threads| threads as usize)),
         Some(other) => {
-            eprintln!("number COUNT | text COUNT | off | short | idle | write THREADS; not {other}");
+            eprintln!(
+                "number COUNT | text COUNT | cold COUNT | off | short | idle | write THREADS; not {other}"
+            );
             std::process::exit(2);
         }
     }

@@ -46,12 +46,28 @@ pub fn measure(programs: &Programs) -> Result<Vec<Row>> {
         let bar = least.map(Bar::AtLeast);
         rows.push(Row::from_samples(format!("LTTng-UST ÷ ours, {what}"), "×", bar, ratio));
     }
+    rows.extend(cold_in_rust(programs)?);
     let (mut without, mut theirs) = (Taken::default(), Taken::default());
     let plain = programs.c("start-without");
     startup::beside(&plain, &mut without, &programs.c("start-lttng"), &mut theirs, 9)?;
     let ratio = ratios(&theirs.passed, &without.passed);
     rows.push(Row::from_samples("start-up, LTTng-UST ÷ without", "×", None, ratio));
     Ok(rows)
+}
+
+/// The peer has no Rust of its own: its events are C's.
+fn cold_in_rust(programs: &Programs) -> Result<[Row; 2]> {
+    let (mut theirs, mut ours) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        theirs.push(number(&programs.c("bench-lttng"), &["cold", "40", "1"])?);
+        ours.push(number(&programs.rust, &["cold", "40"])?);
+    }
+    let ratio = ratios(&theirs, &ours);
+    let bar = Some(Bar::AtLeast(7.0));
+    Ok([
+        Row::from_samples("ours from Rust, u64, caches cold", "ns", None, ours),
+        Row::from_samples("LTTng-UST ÷ ours from Rust, u64, caches cold", "×", bar, ratio),
+    ])
 }
 
 /// A session daemon that records into memory.
