@@ -5,19 +5,35 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use crate::apart::{apart, records_nothing, step, steps};
+use crate::apart::{apart, fork, records_nothing, step, steps, wait_for};
 use crate::rings;
 
 /// From now on a system call fails with an error, for this thread and those that it starts.
 fn forbid(call: libc::c_long, error: libc::c_int) {
-    let statement = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut program = [
-        // The number is the first word of what a filter sees.
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call as u32, 0, 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | error as u32, 0, 0),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
+    let answer = libc::SECCOMP_RET_ERRNO | error as u32;
+    filter(&[statement(EQUAL, call as u32, 0, 1), statement(ANSWER, answer, 0, 0)], libc::SECCOMP_RET_ALLOW);
+}
+
+/// From now on every other system call kills.
+fn allow_only(calls: &[libc::c_long]) {
+    let one = |call: &libc::c_long| {
+        [statement(EQUAL, *call as u32, 0, 1), statement(ANSWER, libc::SECCOMP_RET_ALLOW, 0, 0)]
+    };
+    filter(&calls.iter().flat_map(one).collect::<Vec<_>>(), libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
+
+fn statement(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+fn filter(cases: &[libc::sock_filter], otherwise: u32) {
+    // The number is the first word of what a filter sees.
+    let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    program.extend_from_slice(cases);
+    program.push(statement(ANSWER, otherwise, 0, 0));
     let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: takes numbers.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
@@ -60,7 +76,7 @@ fn a_sandbox_that_refuses_nearly_everything_harms_nobody() {
         || {
             for call in calls {
                 for error in [libc::ENOSYS, libc::EPERM] {
-                    crate::apart::wait_for(crate::apart::fork(|| {
+                    wait_for(fork(|| {
                         forbid(call, error);
                         // With or without a ring: it goes on.
                         (0..10_000).for_each(step);
@@ -69,6 +85,47 @@ fn a_sandbox_that_refuses_nearly_everything_harms_nobody() {
                     }));
                 }
             }
+        },
+    );
+}
+
+#[test]
+fn a_sandbox_that_kills_for_any_system_call_goes_on_recording() {
+    let pipe = || {
+        let mut ends = [0; 2];
+        // SAFETY: writes two descriptors.
+        assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+        ends
+    };
+    let claim = "limits::a_sandbox_that_kills_for_any_system_call_goes_on_recording";
+    apart(
+        claim,
+        |_| {},
+        || {
+            let ([from_child, to_parent], [from_parent, to_child]) = (pipe(), pipe());
+            let child = fork(|| {
+                step(0);
+                let ring = foretrace::descriptor().unwrap() as u8;
+                let mut byte = [0_u8];
+                // SAFETY: one byte.
+                assert_eq!(unsafe { libc::write(to_parent, [ring].as_ptr().cast(), 1) }, 1);
+                // SAFETY: one byte.
+                assert_eq!(unsafe { libc::read(from_parent, byte.as_mut_ptr().cast(), 1) }, 1);
+                allow_only(&[libc::SYS_read, libc::SYS_write, libc::SYS_exit, libc::SYS_rt_sigreturn]);
+                (1..500_000).for_each(step);
+                // SAFETY: ends the child's one thread.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+            });
+            let mut ring = [0_u8];
+            // SAFETY: one byte.
+            assert_eq!(unsafe { libc::read(from_child, ring.as_mut_ptr().cast(), 1) }, 1);
+            let held = fs::File::open(format!("/proc/{child}/fd/{}", ring[0])).unwrap();
+            // SAFETY: one byte.
+            assert_eq!(unsafe { libc::write(to_child, ring.as_ptr().cast(), 1) }, 1);
+            wait_for(child);
+            let ring = rings::Live::of(std::os::fd::AsRawFd::as_raw_fd(&held));
+            let snapshot = foretrace_ring::reader::read(&ring).unwrap();
+            assert_eq!((snapshot.recorded, snapshot.discarded), (500_000, 0));
         },
     );
 }
