@@ -54,6 +54,15 @@ impl Child {
         }
     }
 
+    /// How it ended, where that was otherwise than with code 0.
+    pub fn failed(&self) -> Option<String> {
+        let only_looking = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::PIDFd(self.pidfd.as_fd()), only_looking) {
+            Ok(WaitStatus::Exited(_, 0)) => None,
+            _ => self.ended(),
+        }
+    }
+
     /// Kills it. A child in an uninterruptible wait stays until that ends; nobody waits for it.
     pub fn kill(&self) {
         // SAFETY: takes a descriptor that we hold, integers, and a null pointer that the call documents as allowed.

@@ -133,7 +133,9 @@ struct Attempt {
     channel: Channel,
     stage: Stage,
     // Killed when the attempt is over, however it ends.
-    _broker: Option<Killed>,
+    broker: Option<Killed>,
+    // Whether the broker's death ends it: the first attempt has others behind it, the later ones do without.
+    needs_broker: bool,
 }
 
 // A child that ends with its owner.
@@ -234,7 +236,8 @@ impl Supervisor<'_> {
             kernel: kernel()?,
         };
         let worker = Child::spawn(group, || task.work())?;
-        Ok((incoming, Attempt { worker, channel, stage: Stage::Start, _broker: broker }))
+        let needs_broker = effort == Effort::FULL;
+        Ok((incoming, Attempt { worker, channel, stage: Stage::Start, broker, needs_broker }))
     }
 
     // Serves the worker until it is done, dead or too late.
@@ -248,6 +251,9 @@ impl Supervisor<'_> {
                 told = attempt.channel.send(&ready, None).is_ok();
             }
             let collecting = attempt.stage < Stage::Analysis;
+            if let Some(how) = attempt.broker_failed().filter(|_| collecting) {
+                bail!("its broker {how}");
+            }
             let deadline = if collecting { deadlines.collected } else { deadlines.finished };
             let now = Instant::now();
             if now >= deadline {
@@ -365,6 +371,11 @@ struct Failed {
 }
 
 impl Attempt {
+    // How the broker failed, where that matters: a worker that has lost it goes on and reports next to nothing.
+    fn broker_failed(&self) -> Option<String> {
+        self.broker.as_ref().filter(|_| self.needs_broker)?.0.failed()
+    }
+
     // How the worker ended, waiting a little for it.
     fn ending(&self, wait: Duration) -> String {
         let mut source = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
