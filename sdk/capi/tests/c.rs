@@ -123,7 +123,9 @@ fn a_program_finds_the_library_by_pkg_config() {
     };
     assert_eq!(asked(&["--cflags", "--libs"]), "-I/usr/include/foretrace -L/usr/lib64 -lforetrace");
     assert_eq!(asked(&["--modversion"]), env!("CARGO_PKG_VERSION"));
-    assert!(asked(&["--libs", "--static"]).ends_with("-lpthread -ldl -lm"));
+    // A library that is linked with the archive must not offer others what is in it.
+    let static_libs = asked(&["--libs", "--static"]);
+    assert!(static_libs.ends_with("-Wl,--exclude-libs,libforetrace.a -lpthread -ldl -lm"), "{static_libs}");
 }
 
 #[test]
