@@ -114,9 +114,12 @@ fn may_read_counter() -> bool {
     false
 }
 
-/// Publishes a new ring's first pairs.
-pub(crate) fn begin(ring: Ring) {
+/// Publishes a new ring's first pairs. A forked child need not measure the frequency that its parent knows.
+pub(crate) fn begin(ring: Ring, parent: Option<Ring>) {
     REFRESHING.store(0, Ordering::Relaxed);
+    if parent.is_some_and(|parent| go_on(ring, parent)) {
+        return;
+    }
     let first = Pair::now();
     first.anchor();
     if is_tsc() {
@@ -125,6 +128,21 @@ pub(crate) fn begin(ring: Ring) {
         }
     }
     Pair::now().publish(ring);
+}
+
+/// Publishes a pair by the parent's frequency. False: the child's clocks are not those of its parent.
+fn go_on(ring: Ring, parent: Ring) -> bool {
+    let source = |ring: Ring| ring.word(AT_OWNER).load(Ordering::Relaxed) >> 32;
+    let published = parent.word(AT_CLOCK_PUBLISHED).load(Ordering::Relaxed);
+    if source(ring) != source(parent) || published == 0 {
+        return false;
+    }
+    let (newest, now) = (Pair::load(parent, published - 1), Pair::now());
+    let same = !now.has_jumped_since(newest, parent, published);
+    if same {
+        now.publish(ring);
+    }
+    same
 }
 
 /// Publishes a new pair if the newest one is old, or the frequency is not yet known well.

@@ -297,7 +297,7 @@ fn fill(ring: Ring, parent: Option<Ring>) {
             }
         }
     }
-    clock::begin(ring);
+    clock::begin(ring, parent);
     ring.word(AT_MAGIC).store(MAGIC, Ordering::Release);
 }
 

@@ -39,6 +39,9 @@ pub fn steps() -> Vec<u64> {
     assert_eq!(snapshot.owner.pid, std::process::id(), "the ring is another process's");
     let trail = rings::trail(&snapshot);
     assert_eq!(trail.problems, Vec::<String>::new());
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let newest = trail.events.last().map_or(now, |event| event.time);
+    assert!(now.abs_diff(newest) < 10_000_000_000, "the newest event is of {newest}, it is {now}");
     trail.events.iter().map(|event| rings::number(event, 0)).collect()
 }
 
