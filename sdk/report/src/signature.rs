@@ -71,6 +71,24 @@ pub fn signature(cause: &Cause<'_>, frames: &[Frame]) -> String {
     shortened(&text)
 }
 
+/// The frame that says where it happened: the first that a signature would end with. Where all of them say too little, the
+/// first that has a name.
+pub fn telling(frames: &[Frame]) -> Option<&Frame> {
+    let named: Vec<(&Frame, String)> = frames
+        .iter()
+        .filter(|frame| frame.trust != Trust::Signal)
+        .take(FRAMES)
+        .map(|frame| (frame, name(frame)))
+        .collect();
+    let from =
+        named.iter().position(|(_, name)| lists::SENTINELS.contains(&name.as_str())).unwrap_or_default();
+    let says_more = |name: &str| {
+        !name.is_empty() && !lists::matches(lists::IRRELEVANT, name) && !lists::matches(lists::PREFIXES, name)
+    };
+    let telling = named[from..].iter().find(|(_, name)| says_more(name));
+    telling.map(|(frame, _)| *frame).or_else(|| frames.iter().find(|frame| frame.function.is_some()))
+}
+
 // The frames that say something: prefixes, and the first that is none. None where no frame does.
 fn joined(names: &[String]) -> Option<String> {
     let mut parts: Vec<&str> = Vec::new();

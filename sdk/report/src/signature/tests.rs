@@ -250,6 +250,23 @@ fn a_signature_is_one_line_of_bounded_length() {
     assert!(of(11, &endless).chars().count() <= LENGTH);
 }
 
+#[test]
+fn the_telling_frame_is_the_one_that_a_signature_ends_with() {
+    for (functions, expected) in [
+        (&["main"][..], "main"),
+        (&["raise", "abort", "give_up"], "give_up"),
+        (&["memcpy", "strdup", "copy_name", "main"], "copy_name"),
+        (&["core::panicking::panic_fmt", "app::index", "main"], "app::index"),
+        (&["handler", "core::panicking::panic", "app::index"], "app::index"),
+        (&["raise", "abort"], "raise"),
+    ] {
+        let frames = frames(functions);
+        assert_eq!(telling(&frames).and_then(|frame| frame.function.as_deref()), Some(expected));
+    }
+    assert_eq!(telling(&[]), None);
+    assert_eq!(telling(&[nameless(None, 0x1000, None)]), None);
+}
+
 mod hostile {
     use super::*;
     use proptest::prelude::*;
@@ -276,5 +293,6 @@ fn a_standard_function_that_lost_its_path_is_known_by_its_file() {
         std("call_once<fn(), ()>", "core/src/ops/function.rs"),
     ];
     assert_eq!(of(11, &crash), "first_card_digit");
+    assert_eq!(telling(&crash).and_then(|frame| frame.function.as_deref()), Some("first_card_digit"));
     assert_eq!(of(11, &[frame("read_volatile", Some("src/own.rs"))]), "read_volatile");
 }
