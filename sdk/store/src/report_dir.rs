@@ -38,7 +38,7 @@ pub struct ReportDir {
     shelf: Arc<Directory>,
     // Whether the reader is root and the report another user's.
     foreign: bool,
-    modified: i64,
+    modified: (i64, i64),
     bytes: u64,
 }
 
@@ -53,7 +53,7 @@ impl ReportDir {
     ) -> Result<ReportDir, StoreError> {
         let name = id.to_string();
         let mut report =
-            ReportDir { id, owner, kind, shelf: Arc::clone(shelf), foreign, modified: 0, bytes: 0 };
+            ReportDir { id, owner, kind, shelf: Arc::clone(shelf), foreign, modified: (0, 0), bytes: 0 };
         let stat = if foreign {
             let stat =
                 require_regular(report.open_file(BUNDLE)?).map_err(|why| report.untrusted(BUNDLE, why))?;
@@ -63,7 +63,7 @@ impl ReportDir {
             report.bytes = shelf.size_of(&name);
             shelf.subdirectory(&name)?.stat(BUNDLE)?
         };
-        report.modified = stat.st_mtime;
+        report.modified = (stat.st_mtime, stat.st_mtime_nsec);
         Ok(report)
     }
 
@@ -97,8 +97,8 @@ impl ReportDir {
         self.bytes
     }
 
-    /// When the bundle was written, in seconds since 1970.
-    pub fn modified(&self) -> i64 {
+    /// When the bundle was written: seconds since 1970, and nanoseconds.
+    pub fn modified(&self) -> (i64, i64) {
         self.modified
     }
 

@@ -208,6 +208,17 @@ fn newer_reports_come_first() {
 }
 
 #[test]
+fn newer_reports_come_first_within_a_second_too() {
+    let world = World::new();
+    for n in [2, 3, 1] {
+        let path = world.publish(id(n), Owner::current()).unwrap().path.join(BUNDLE);
+        let time = std::time::UNIX_EPOCH + std::time::Duration::new(1000, u32::from(n) * 1000);
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    assert_eq!(world.listed(), [id(3), id(2), id(1)]);
+}
+
+#[test]
 fn an_answer_that_is_a_link_a_pipe_a_directory_or_endless_is_not_read() {
     let world = World::new();
     let report = world.report(id(1));
