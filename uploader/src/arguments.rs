@@ -13,10 +13,10 @@ use foretrace_store::Standing;
 #[command(name = "foretrace", version, max_term_width = 100)]
 pub struct Arguments {
     /// Keep everything below DIR instead of / (also: FORETRACE_ROOT)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Options of every command")]
     pub root: Option<PathBuf>,
     /// Print JSON: one object a line for lists
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Options of every command")]
     pub json: bool,
     /// What to do; `list` where nothing is named
     #[command(subcommand)]

@@ -13,10 +13,14 @@ use foretrace_report::text::escape;
 use foretrace_report::{Class, ClassSet, Preset};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::sentence::size;
+use crate::sentence::{lines, shortened, size};
 
 /// After this many answers that are none, the question waits for another day.
 const PATIENCE: usize = 5;
+/// No line of our own is longer: the narrowest terminal in use has 80 columns.
+const WIDTH: usize = 76;
+/// A program's name takes no more columns.
+const PROGRAM: usize = 40;
 /// A longer line is no answer.
 const LONGEST_LINE: u64 = 1024;
 
@@ -79,56 +83,60 @@ pub fn ask(
         writeln!(output, "The settings let nothing of it leave.")?;
         return Ok(Choice::Later);
     };
-    for _ in 0..PATIENCE {
-        write!(
-            output,
-            "\nSend {chosen}?\n  [s]end  [c]hoose what  [p]review exactly this  [n]o  ne[v]er for {}  [l]ater: ",
-            escape(&question.name)
-        )?;
-        output.flush()?;
+    let mut patience = PATIENCE;
+    while patience > 0 {
+        choices(output, chosen, &question.name)?;
         let Some(answer) = line(input) else {
             writeln!(output, "\nNo answer: nothing is sent, and you will be asked again.")?;
             return Ok(Choice::Later);
         };
-        match answer.as_str() {
+        let meant = match answer.as_str() {
             "s" | "send" | "y" | "yes" => return Ok(Choice::Send(chosen)),
             "n" | "no" => return Ok(Choice::No),
             "v" | "never" => return Ok(Choice::Never),
             "l" | "later" => return Ok(Choice::Later),
-            "p" | "preview" => writeln!(output, "\n{}", preview(chosen))?,
-            "c" | "choose" => match choose(input, output, &question.offers)? {
-                Some(classes) => chosen = classes,
-                None => writeln!(output, "That is none of them; nothing has changed.")?,
-            },
-            other => match pick(other, &question.offers) {
-                Some(classes) => chosen = classes,
-                None => writeln!(output, "Please answer with one of the words.")?,
-            },
+            "p" | "preview" => {
+                writeln!(output, "\n{}", preview(chosen).trim_end())?;
+                continue;
+            }
+            "c" | "choose" => choose(input, output, &question.offers)?,
+            other => pick(other, &question.offers),
+        };
+        match meant {
+            Some(classes) => chosen = classes,
+            None => {
+                patience -= 1;
+                writeln!(output, "That is none of the answers; nothing has changed.")?;
+            }
         }
     }
     writeln!(output, "\nNothing is sent, and you will be asked again.")?;
     Ok(Choice::Later)
 }
 
+fn choices(output: &mut impl Write, chosen: ClassSet, program: &str) -> io::Result<()> {
+    writeln!(output, "\nSend {}?", listed(chosen))?;
+    writeln!(output, "  s  send it             p  preview exactly what would leave")?;
+    writeln!(output, "  c  choose how much     v  never for {}", shortened(&escape(program), PROGRAM))?;
+    writeln!(output, "  n  do not send it      l  ask again later")?;
+    write!(output, "Your answer: ")?;
+    output.flush()
+}
+
 fn introduce(output: &mut impl Write, question: &Question, usual: Option<Offer>) -> io::Result<()> {
-    writeln!(output, "\n{}, {}", question.program, question.when)?;
-    writeln!(output, "  {}", question.happened)?;
-    writeln!(output, "\nDo you want to send a detailed bug report? Nothing has been sent so far.")?;
-    writeln!(output, "It would go to {}. You can choose how much:\n", escape(&question.destination))?;
+    writeln!(output, "\n{}, {}", shortened(&question.program, PROGRAM), question.when)?;
+    lines(&question.happened, WIDTH).try_for_each(|line| writeln!(output, "  {line}"))?;
+    writeln!(output, "\nDo you want to send a report of it? Nothing has been sent so far.")?;
+    writeln!(output, "It would go to {}.", escape(&question.destination))?;
+    writeln!(output, "You can choose how much; each line holds those above it:\n")?;
     for (number, offer) in question.offers.iter().enumerate() {
         let size = if offer.more { size(offer.bytes) } else { "nothing more".to_owned() };
-        let mark = if usual == Some(*offer) { "(usual)" } else { "" };
-        writeln!(
-            output,
-            "  {}  {:<11} {:<62} {:>12} {mark}",
-            number + 1,
-            title(offer.preset),
-            words(offer.preset),
-            size
-        )?;
+        let usual = if usual == Some(*offer) { " (usual)" } else { "" };
+        let title = format!("{}{usual}", title(offer.preset));
+        writeln!(output, "  {}  {title:<15} {size:>12}  {}", number + 1, words(offer.preset))?;
     }
     if !question.not_carried.is_empty() {
-        writeln!(output, "\nThis server's protocol cannot carry: {}.", question.not_carried)?;
+        writeln!(output, "\nThis server's protocol cannot carry: {}.", listed(question.not_carried))?;
     }
     Ok(())
 }
@@ -138,7 +146,7 @@ fn choose(
     output: &mut impl Write,
     offers: &[Offer],
 ) -> io::Result<Option<ClassSet>> {
-    write!(output, "Which? A number from 1 to {}, or classes such as summary,trail: ", offers.len())?;
+    write!(output, "How much? A number from 1 to {}, or classes such as summary,trail: ", offers.len())?;
     output.flush()?;
     Ok(line(input).and_then(|answer| pick(&answer, offers)))
 }
@@ -169,13 +177,17 @@ fn title(preset: Preset) -> String {
 
 fn words(preset: Preset) -> &'static str {
     match preset.0 {
-        Class::Summary => "program, version, system, signal, a name for this kind of crash",
+        Class::Summary => "program, version, system, and what went wrong",
         Class::Stack => "the functions that each thread was in",
-        Class::Trail => "what the program itself recorded before it happened",
+        Class::Trail => "what the program recorded before it happened",
         Class::Logs => "lines of the system's logs from that time",
-        Class::Memory => "pieces of the program's memory: may hold what you worked on",
-        Class::Core => "all of the program's memory",
+        Class::Memory => "pieces of its memory: your work may be in it",
+        Class::Core => "all of its memory: your work will be in it",
     }
+}
+
+fn listed(classes: ClassSet) -> String {
+    classes.to_string().replace(',', ", ")
 }
 
 /// One line of input, without case and surrounding space; `None` at the end of input.
@@ -282,6 +294,29 @@ mod tests {
     }
 
     #[test]
+    fn looking_closely_uses_up_no_patience() {
+        let input = format!("{}s\n", "p\nc\n2\n".repeat(PATIENCE));
+        assert_eq!(asked(&input, Class::Memory).0, Choice::Send("summary,stack".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_line_fits_a_terminal_of_80_columns() {
+        let mut hostile = question(Class::Core);
+        hostile.program = "x".repeat(200);
+        hostile.name = "\u{1b}[2J".repeat(20);
+        hostile.happened =
+            "it crashed in Vec<alloc::string::String, core::marker::PhantomData<()>> ".repeat(9);
+        let mut output = Vec::new();
+        ask(&mut "p\nc\n9\nl\n".as_bytes(), &mut output, &hostile, &mut |_| String::new()).unwrap();
+        // At a terminal the person's own key ends the line.
+        let text = String::from_utf8(output).unwrap().replace(": That", ":\nThat");
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
     fn nothing_beyond_the_limit_can_be_chosen() {
         for input in ["4\ns\n", "memory\ns\n", "everything\ns\n", "summary,logs\ns\n"] {
             assert_eq!(asked(input, Class::Trail).0, Choice::Send(Preset::USUAL.classes()), "{input}");
@@ -297,10 +332,10 @@ mod tests {
             "painter crashed.",
             "https://crash.example.org/submit",
             "Nothing has been sent",
-            "2.9 KiB (usual)",
+            "+ trail (usual)      2.9 KiB",
             "+ memory",
             "nothing more",
-            "may hold what you worked on",
+            "your work may be in it",
             "cannot carry: core",
             "PREVIEW OF summary,stack,trail",
         ] {

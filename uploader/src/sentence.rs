@@ -1,8 +1,8 @@
 //! What happened, in plain words: the one place where a report becomes a sentence. Pure.
 
-use foretrace_report::Report;
-use foretrace_report::schema::{Frame, Kind, Signal};
+use foretrace_report::schema::{Kind, Signal};
 use foretrace_report::text::escape;
+use foretrace_report::{Report, signature};
 
 /// The program as a person knows it: name, and package with version where they are known.
 pub fn program(report: &Report) -> String {
@@ -47,10 +47,8 @@ pub fn what(report: &Report) -> String {
 /// What a signal means to somebody who does not know signals.
 fn meaning(signal: &Signal) -> String {
     let at = signal.address.as_deref().map(|address| format!(" at {}", escape(address))).unwrap_or_default();
-    // The kernel's si_code 0 (SI_USER) and -6 (SI_TKILL): somebody sent the signal.
-    let sent = matches!(signal.code, Some(0 | -6)) && signal.number != 6;
     let words = match signal.number {
-        _ if sent => "it was sent the signal by a process".to_owned(),
+        _ if was_sent(signal) => "it was sent the signal by a process".to_owned(),
         11 if is_null(signal) => format!("it used an address that points to nothing{at}"),
         11 => format!("it used memory{at} that it may not use"),
         7 => format!("it used memory{at} that is not there or badly aligned"),
@@ -64,19 +62,32 @@ fn meaning(signal: &Signal) -> String {
     format!("{words} ({})", escape(&signal.name))
 }
 
+/// The kernel's si_code 0 (SI_USER) and -6 (SI_TKILL): somebody sent the signal. abort() sends itself one by the latter.
+fn was_sent(signal: &Signal) -> bool {
+    signal.code == Some(0) || signal.code == Some(-6) && signal.number != 6
+}
+
 /// The first page is never mapped: an address in it is a null pointer and an offset.
 fn is_null(signal: &Signal) -> bool {
     let digits = signal.address.as_deref().and_then(|address| address.strip_prefix("0x"));
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).is_some_and(|address| address < 4096)
 }
 
+/// Where it happened, as its developer would say it: the first function of the program's own, not the C library's
+/// or the language's on the way to the end.
 fn place(report: &Report) -> String {
     let crashed = report.threads.iter().find(|thread| thread.crashed);
     let frames = crashed.map(|thread| thread.frames.as_slice()).unwrap_or_default();
-    let named = |frame: &Frame| frame.function.as_deref().map(|name| shortened(&escape(name), 120));
-    // A frame without a name on top (a jump into nowhere) must not blame its caller.
-    match frames.first().and_then(named) {
-        Some(function) => format!(" in {function}"),
+    // Where a program was when another ended it is no cause.
+    if report.signal.as_ref().is_some_and(was_sent) {
+        return String::new();
+    }
+    // A jump into nowhere must not blame its caller.
+    if frames.first().is_some_and(|top| top.function.is_none() && top.module.is_none()) {
+        return String::new();
+    }
+    match signature::telling(frames).and_then(|frame| frame.function.as_deref()) {
+        Some(function) => format!(" in {}", shortened(&escape(function), 120)),
         None => String::new(),
     }
 }
@@ -87,6 +98,28 @@ pub fn shortened(text: &str, limit: usize) -> String {
         None => text.to_owned(),
         Some(_) => text.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
     }
+}
+
+/// `text` in lines of at most `width` characters, broken between words, or within one that is longer than a line.
+pub fn lines(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines = vec![String::new()];
+    let mut room = width;
+    for word in text.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        for piece in letters.chunks(width) {
+            let space = usize::from(room < width);
+            if piece.len() + space > room {
+                lines.push(String::new());
+                room = width;
+            } else if space == 1 {
+                lines.last_mut().into_iter().for_each(|line| line.push(' '));
+                room -= 1;
+            }
+            lines.last_mut().into_iter().for_each(|line| line.extend(piece));
+            room -= piece.len();
+        }
+    }
+    lines.into_iter()
 }
 
 /// A size for people: IEC units, one decimal below ten.
@@ -126,6 +159,10 @@ mod tests {
         );
         let sent = r#","signal":{"number":11,"name":"SIGSEGV","code":0}"#;
         assert!(happened(&report("crash", sent)).contains("sent the signal by a process"));
+        for (code, words) in [(0, "sent the signal by a process"), (-6, "gave up")] {
+            let abort = format!(r#","signal":{{"number":6,"name":"SIGABRT","code":{code}}}"#);
+            assert!(happened(&report("crash", &abort)).contains(words), "{code}");
+        }
         assert_eq!(happened(&report("panic", r#","message":"x\ny""#)), "a\\u{1b}[2J panicked: “x\\u{a}y”.");
     }
 
@@ -134,6 +171,31 @@ mod tests {
         let frames = r#","threads":[{"tid":1,"crashed":true,"frames":[{"ip":"0x0","function":null,"trust":"context"},
             {"ip":"0x1","function":"innocent","trust":"cfi"}]}]"#;
         assert!(!happened(&report("crash", frames)).contains("innocent"));
+    }
+
+    #[test]
+    fn the_program_s_own_function_is_named_and_not_the_library_s() {
+        let frame = |function: &str, file: &str| {
+            format!(r#"{{"ip":"0x1","module":"/x","function":"{function}","file":"{file}","trust":"cfi"}}"#)
+        };
+        let own = frame("till::print_receipt", "src/till.rs");
+        for above in [
+            frame("read_volatile<u8>", "/rustc/1/library/core/src/ptr/mod.rs"),
+            format!("{},{}", frame("raise", "raise.c"), frame("abort", "abort.c")),
+            frame("strlen", "strlen.c"),
+        ] {
+            let frames = format!(r#","threads":[{{"tid":1,"crashed":true,"frames":[{above},{own}]}}]"#);
+            let text = happened(&report("crash", &frames));
+            assert!(text.contains("crashed in till::print_receipt"), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_break_between_words_and_within_what_is_no_word() {
+        let broken = |text: &str| lines(text, 7).collect::<Vec<_>>();
+        assert_eq!(broken("one two three"), ["one two", "three"]);
+        assert_eq!(broken("a bcdefghij kl"), ["a", "bcdefgh", "ij kl"]);
+        assert_eq!(broken(""), [""]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::{moment, sentence};
 const EVENTS: usize = 20;
 /// Frames shown of the crashed thread, and of each other.
 const FRAMES: (usize, usize) = (64, 12);
+/// Characters shown of a function's name: templates and closures make longer ones than anybody reads.
+const FUNCTION: usize = 120;
 /// Groups of other threads with the same frames shown.
 const GROUPS: usize = 16;
 
@@ -109,9 +111,7 @@ impl Page<'_> {
                 "none yet; only its user can answer whether to send it".to_owned()
             }
             (_, "none") => {
-                format!(
-                    "none yet; foretrace preview {id} shows what would be sent, foretrace consent {id} answers"
-                )
+                format!("none yet; foretrace preview {id} shows what would be sent, foretrace send {id} asks")
             }
             (Document::Present(consent), word) => {
                 format!("{word} by {} on {}", escape(&consent.who), moment::local(&consent.when, &self.zone))
@@ -174,13 +174,13 @@ impl Page<'_> {
 
     fn frame(&self, frame: &Frame) -> String {
         let function = match (&frame.function, frame.trust) {
-            (Some(function), _) => self.paint.bold(escape(function)),
+            (Some(function), _) => self.paint.bold(sentence::shortened(&escape(function), FUNCTION)),
             (None, Trust::Signal) => "(signal handler called)".to_owned(),
             (None, _) => escape(&frame.ip),
         };
         let place = match (&frame.file, frame.line) {
-            (Some(file), Some(line)) => format!(" at {}:{line}", escape(file)),
-            (Some(file), None) => format!(" at {}", escape(file)),
+            (Some(file), Some(line)) => format!(" at {}:{line}", source(file)),
+            (Some(file), None) => format!(" at {}", source(file)),
             (None, _) => {
                 let module = frame.module.as_deref().and_then(|path| path.rsplit('/').next());
                 let offset =
@@ -260,6 +260,14 @@ impl Page<'_> {
 
     fn heading(&self, text: &str, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\n{}", self.paint.bold(text))
+    }
+}
+
+/// A source file; of those of Rust's own libraries without the compiler's commit.
+fn source(file: &str) -> String {
+    match file.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/')) {
+        Some((_, path)) => format!("rust/{}", escape(path)),
+        None => escape(file),
     }
 }
 

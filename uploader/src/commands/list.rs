@@ -18,6 +18,11 @@ use crate::output::{self, NoMatch, Paint};
 use crate::state::State;
 use crate::{moment, sentence};
 
+/// Columns that a line needs before its signature.
+const FIXED: usize = 86;
+/// A signature cut shorter tells nothing.
+const SIGNATURE: usize = 16;
+
 /// A row, as `list --json` prints it.
 #[derive(Debug, Serialize)]
 struct Row {
@@ -61,8 +66,9 @@ pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
             Err(error) => output::complain(&format!("{}: {error}", report_dir.id())),
         }
     }
-    // The store sorts by the files' times; an imported core is as old as its crash.
-    rows.sort_by_key(|row| std::cmp::Reverse(instant(&row.time)));
+    // An imported core is as old as its crash. Within a second the store's order stays, that of the files' times: the
+    // kernel tells the second of a crash and no more.
+    rows.sort_by_key(|row| std::cmp::Reverse(instant(&row.time).map(Timestamp::as_second)));
     rows.truncate(arguments.number.unwrap_or(usize::MAX));
     if rows.is_empty() {
         let sentence = match total {
@@ -112,17 +118,25 @@ fn row(report_dir: &ReportDir, report: Report) -> Row {
 
 fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
     let (paint, zone) = (Paint::standard(), TimeZone::system());
-    // The signature takes what a terminal leaves of its line; elsewhere nothing is cut.
+    // The signature takes what a terminal leaves of its line, and is left out where that is too little; elsewhere nothing
+    // is cut.
     let width = match terminal_size::terminal_size_of(io::stdout()) {
-        Some((width, _)) => usize::from(width.0).saturating_sub(86).max(16),
+        Some((width, _)) => usize::from(width.0).saturating_sub(FIXED),
         None => usize::MAX,
     };
+    let narrow = width < SIGNATURE;
     let header = ["ID", "TIME", "PROGRAM", "WHAT", "SIZE", "CONSENT", "DELIVERY", "SIGNATURE"];
     let line = |cells: [&str; 8]| {
         let [id, time, program, what, size, consent, delivery, signature] = cells;
-        let text = format!(
-            "{id:<8}  {time:<19}  {program:<15}  {what:<9} {size:>8}  {consent:<8} {delivery:<10} {signature}"
-        );
+        let text = if narrow {
+            // Neither seconds nor signature: what is left fits 80 columns.
+            let minute = time.get(..16).unwrap_or(time);
+            format!("{id:<8}  {minute:<16} {program:<15}  {what:<9} {size:>7}  {consent:<8} {delivery}")
+        } else {
+            format!(
+                "{id:<8}  {time:<19}  {program:<15}  {what:<9} {size:>8}  {consent:<8} {delivery:<10} {signature}"
+            )
+        };
         text.trim_end().to_owned()
     };
     writeln!(out, "{}", paint.bold(line(header)))?;
@@ -134,7 +148,7 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
         let cells = [
             &row.id[..8],
             &moment::local(&row.time, &zone),
-            &sentence::shortened(&program, 24),
+            &sentence::shortened(&program, if narrow { 15 } else { 24 }),
             &row.what,
             &sentence::size(row.bytes),
             shown(row.consent),

@@ -56,6 +56,19 @@ fn a_bare_command_lists_newest_first() {
 }
 
 #[test]
+fn within_a_second_the_report_that_was_written_last_comes_first() {
+    let world = World::new();
+    for (letter, time) in
+        [('b', "2026-01-01T00:00:05.9Z"), ('c', "2026-01-01T00:00:05Z"), ('a', "2026-01-01T00:00:05.2Z")]
+    {
+        world.add(&id(letter), json!({"time": time}), &[]);
+    }
+    let rows = world.run(&["list", "--json"]).expect(0).json();
+    let ids: Vec<&str> = rows.iter().filter_map(|row| row["id"].as_str()).map(|id| &id[..1]).collect();
+    assert_eq!(ids, ["a", "c", "b"]);
+}
+
+#[test]
 fn a_json_row_has_the_documented_fields() {
     let world = World::new();
     world.add(&id('a'), json!({}), &[("process/maps", b"x")]);
@@ -286,7 +299,7 @@ fn a_user_sees_their_own_reports_and_nobody_elses() {
     let own = world.run_as(61_234, &["list", "--json"]).expect(0);
     assert_eq!((ids(own.json()), own.err()), (vec![json!(id('a'))], String::new()));
     world.run_as(61_234, &["info", "b"]).expect(1);
-    assert!(world.run_as(61_234, &["info", "a"]).expect(0).out().contains("foretrace consent aaaaaaaa"));
+    assert!(world.run_as(61_234, &["info", "a"]).expect(0).out().contains("foretrace send aaaaaaaa asks"));
     world.run_as(61_234, &["forget", "a"]).expect(0);
     // Root sees what is left of everybody's, and may answer for nobody.
     assert_eq!(world.run(&["list", "--json"]).expect(0).json().len(), 2);
