@@ -4,8 +4,10 @@
 //! Used by `tests/` and by the developer's commands in `xtask`; the product never links it.
 
 pub mod command;
+pub mod door;
 pub mod evidence;
 pub mod ledger;
 pub mod machine;
 pub mod server;
+pub mod terminal;
 pub mod world;

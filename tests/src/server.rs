@@ -1,10 +1,11 @@
 //! A real foretrace-server on a free loopback port, ended by its own pid.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -38,6 +39,33 @@ impl Server {
                 anyhow::bail!("the server did not say where it listens, but '{}'", first.trim_end())
             }
         }
+    }
+
+    /// How many reports it has stored, as it says itself.
+    ///
+    /// # Errors
+    /// An answer that is no list of problems.
+    pub fn stored_reports(&self) -> Result<u64> {
+        let answer = self.get("/api/problems")?;
+        let problems: serde_json::Value = serde_json::from_str(&answer).context("the answer is no JSON")?;
+        let rows =
+            problems.as_array().or_else(|| problems["problems"].as_array()).context("no list of problems")?;
+        Ok(rows.iter().filter_map(|row| row["count"].as_u64()).sum())
+    }
+
+    /// The body of a page.
+    ///
+    /// # Errors
+    /// No answer, or another than 200.
+    fn get(&self, path: &str) -> Result<String> {
+        let host = self.address.strip_prefix("http://").context("no http address")?;
+        let mut connection = TcpStream::connect(host)?;
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
     }
 }
 

@@ -1,63 +1,13 @@
 //! Nothing leaves before a yes; what leaves is what was shown; and nothing else can be made to leave.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use foretrace_tests::command::run;
+use foretrace_tests::door::Door;
 use foretrace_tests::server::Server;
 use foretrace_tests::world::{Installed, built_programs};
-
-/// A door before the real server that counts who comes.
-struct Door {
-    address: String,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Door {
-    fn before(server: &Server) -> Result<Door> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = format!("http://{}", listener.local_addr()?);
-        let connections = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&connections);
-        let behind = server.address.strip_prefix("http://").context("no http address")?.to_owned();
-        thread::spawn(move || {
-            for guest in listener.incoming().flatten() {
-                counter.fetch_add(1, Ordering::SeqCst);
-                if let Ok(host) = TcpStream::connect(&behind) {
-                    join(&guest, &host);
-                }
-            }
-        });
-        Ok(Door { address, connections })
-    }
-
-    fn opened(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
-
-/// Copies both ways until either side ends.
-fn join(guest: &TcpStream, host: &TcpStream) {
-    for (from, to) in [(guest, host), (host, guest)] {
-        if let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) {
-            thread::spawn(move || {
-                let mut piece = [0; 65536];
-                while let Ok(n @ 1..) = from.read(&mut piece) {
-                    if to.write_all(&piece[..n]).is_err() {
-                        break;
-                    }
-                }
-                let _ = to.shutdown(std::net::Shutdown::Write);
-            });
-        }
-    }
-}
 
 struct Scene {
     world: Installed,
@@ -73,25 +23,6 @@ fn crashed_till_with_a_server() -> Result<Scene> {
     world.configure(&format!("[Upload]\nUrl={}/submit\nProtocol=socorro\n", door.address))?;
     let id = world.crash(&mut Command::new(built_programs()?.join("till")))?;
     Ok(Scene { world, server, door, id })
-}
-
-fn stored_reports(server: &Server) -> Result<usize> {
-    let answer = http_get(&server.address, "/api/problems")?;
-    let problems: serde_json::Value = serde_json::from_str(&answer)?;
-    let rows =
-        problems.as_array().or_else(|| problems["problems"].as_array()).context("no list of problems")?;
-    Ok(rows.iter().filter_map(|row| row["count"].as_u64()).sum::<u64>() as usize)
-}
-
-fn http_get(address: &str, path: &str) -> Result<String> {
-    let host = address.strip_prefix("http://").context("no http address")?;
-    let mut connection = TcpStream::connect(host)?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    ensure!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-    Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
 #[test]
@@ -110,10 +41,10 @@ fn the_server_sees_no_connection_before_consent_and_exactly_one_report_after_it(
     ensure!(scene.door.opened() == 0, "the answer alone opened a connection");
     world.ask(&["send", id])?;
     ensure!(scene.door.opened() == 1, "{} connections for one report", scene.door.opened());
-    ensure!(stored_reports(&scene.server)? == 1, "{} reports stored", stored_reports(&scene.server)?);
+    ensure!(scene.server.stored_reports()? == 1, "{} reports stored", scene.server.stored_reports()?);
     // Asked again, there is nothing left to send.
     run(world.foretrace().args(["send", "--all"]))?;
-    ensure!(stored_reports(&scene.server)? == 1, "a second copy was stored");
+    ensure!(scene.server.stored_reports()? == 1, "a second copy was stored");
     let row = &world.list()?[0];
     ensure!(row["delivery"] == "sent", "{row}");
     Ok(())
