@@ -33,7 +33,7 @@ pub struct Declaration {
     pub fields: &'static [(&'static str, Privacy)],
 }
 
-/// A call site: 0 is off, [`UNKNOWN`] not yet reached, else the event type's number (from bit 48 on, so that one
+/// A call site: 0 is off, `UNKNOWN` not yet reached, else the event type's number (from bit 48 on, so that one
 /// instruction puts it behind the time) and the signature of its fields (the lower half).
 #[derive(Debug)]
 pub struct Site {
