@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod interrupt;
 mod setup;
+mod soak;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ enum Command {
     Test(test::Options),
     /// Measure, beside the limit and the peers
     Bench(bench::Options),
+    /// Prove for minutes what happens once in a million
+    Soak(soak::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,5 +36,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Soak(options) => soak::run(&options),
     }
 }

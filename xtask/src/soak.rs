@@ -1,0 +1,101 @@
+//! `cargo xtask soak`: proofs that take minutes, because they are about what happens once in a million.
+//!
+//! Each proof is a row: what was looked at, how often, and how often it was wrong. Any wrong one fails the command.
+
+mod evidence;
+mod memory;
+mod recorder;
+mod victim;
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::build::{self, say};
+
+/// Prove for minutes.
+#[derive(Args)]
+pub struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Kill, crash, snapshot and overload programs that record, and hold each ring against their ledgers
+    Recorder(Recorder),
+}
+
+/// How long.
+#[derive(Args)]
+pub struct Recorder {
+    /// Processes to kill at a random instant
+    #[arg(long, default_value_t = 10_000)]
+    rounds: u64,
+    /// Events to write while another process takes snapshots
+    #[arg(long, default_value_t = 1_000_000_000)]
+    events: u64,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a proof found.
+pub struct Row {
+    /// What was held against what.
+    pub what: String,
+    /// How many times.
+    pub looked: u64,
+    /// Of what.
+    pub unit: &'static str,
+    /// What was wrong, one sentence each.
+    pub wrong: Vec<String>,
+    /// What else there is to say.
+    pub remark: String,
+}
+
+/// Runs the proofs.
+///
+/// # Errors
+/// A proof that fails, or cannot be made.
+pub fn run(options: &Options) -> Result<()> {
+    let What::Recorder(recorder) = &options.what;
+    if cfg!(debug_assertions) {
+        return again_optimised();
+    }
+    let rows = recorder::prove(recorder.rounds, recorder.events)?;
+    print(&rows, recorder.json);
+    match rows.iter().filter(|row| !row.wrong.is_empty()).count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} proofs failed", rows.len()),
+    }
+}
+
+/// Most of the time goes into checking what was read: this program has to be optimised itself.
+fn again_optimised() -> Result<()> {
+    say("building this command and the victims (release)");
+    build::cargo(["build", "--release", "--package", "xtask"])?;
+    build::cargo(["build", "--release", "--package", "foretrace-victims", "--bin", "soak-writer"])?;
+    build::run(Command::new(build::release_folder().join("xtask")).args(std::env::args_os().skip(1)))
+}
+
+fn print(rows: &[Row], as_json: bool) {
+    if !as_json {
+        println!("{:<66} {:>13} {:<10} {:>6}  remark", "what", "looked at", "", "wrong");
+    }
+    for row in rows {
+        if as_json {
+            println!(
+                "{}",
+                json!({"what": row.what, "looked": row.looked, "unit": row.unit, "wrong": row.wrong,
+                       "remark": row.remark})
+            );
+            continue;
+        }
+        let wrong = row.wrong.len();
+        println!("{:<66} {:>13} {:<10} {wrong:>6}  {}", row.what, row.looked, row.unit, row.remark);
+        row.wrong.iter().take(5).for_each(|why| println!("    {why}"));
+    }
+}
