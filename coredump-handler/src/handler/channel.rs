@@ -69,7 +69,8 @@ impl Channel {
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
                 Ok(message) => break (message.bytes, first_descriptor(message.cmsgs()?)),
-                Err(nix::Error::EINTR) => {}
+                // A peer that ended before it had read everything: said once, and before what it had sent itself.
+                Err(nix::Error::EINTR | nix::Error::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
             }
         };
@@ -385,6 +386,17 @@ mod tests {
         let (one, other) = Channel::pair().unwrap();
         drop(one);
         assert!(other.receive::<Answer>().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_word_of_a_peer_that_did_not_listen_is_heard() {
+        let (near, far) = Channel::pair().unwrap();
+        far.send(&Progress::Done(Kind::Crash, "main".into()), None).unwrap();
+        near.send(&HeadReady { bytes: 1, whole: true }, None).unwrap();
+        drop(far);
+        let (said, _) = near.receive::<Progress>().unwrap().unwrap();
+        assert_eq!(said, Progress::Done(Kind::Crash, "main".into()));
+        assert!(near.receive::<Progress>().unwrap().is_none());
     }
 
     #[test]
