@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use foretrace_report::text::escape;
+use foretrace_report::text::{escape, escape_json};
 
 /// Nothing matched: exit code 1, and a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +53,12 @@ pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "foretrace: {}", escape(text));
 }
 
-/// Writes a value as one line of JSON.
+/// Writes a value as one line of JSON; it may hold text from elsewhere.
 ///
 /// # Errors
 /// A write that failed.
 pub fn json_line(out: &mut dyn Write, value: &impl serde::Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
+    writeln!(out, "{}", escape_json(&serde_json::to_string(value)?))
 }
 
 /// The standard output, buffered.

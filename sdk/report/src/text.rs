@@ -15,6 +15,21 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
+/// The same rule for a whole JSON text, whose writers escape only the control characters of ASCII: the others and the
+/// bidirectional ones become JSON's own escapes, which changes nothing for who reads it as JSON.
+pub fn escape_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        // All of them stand in strings, and all have four hexadecimal digits.
+        if c.is_control() && !matches!(c, '\t' | '\n' | '\r') || is_bidirectional(c) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
 fn is_bidirectional(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -26,5 +41,14 @@ mod tests {
     #[test]
     fn a_name_cannot_drive_the_terminal() {
         assert_eq!(escape("a\x1b[31m\n\u{202e}b ü"), "a\\u{1b}[31m\\u{a}\\u{202e}b ü");
+    }
+
+    #[test]
+    fn a_name_cannot_drive_the_terminal_from_json_and_is_the_same_name() {
+        let name = "\u{9b}31m\u{202e}\u{7f}\x1b\n ü";
+        let text = format!("{{\n  \"name\": {}\n}}", serde_json::to_string(name).unwrap());
+        let safe = escape_json(&text);
+        assert_eq!(safe, "{\n  \"name\": \"\\u009b31m\\u202e\\u007f\\u001b\\n ü\"\n}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap()["name"], name);
     }
 }

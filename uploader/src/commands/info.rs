@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use foretrace_report::bundle::REPORT;
 use foretrace_report::schema::{Frame, Privacy, Thread, Trust};
-use foretrace_report::text::escape;
+use foretrace_report::text::{escape, escape_json};
 use foretrace_report::{Report, ReportId};
 use foretrace_store::{ReportDir, StoreError};
 use jiff::Timestamp;
@@ -37,11 +37,10 @@ pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
     let mut bundle = report_dir.bundle()?;
     let mut out = output::standard();
     if context.json {
-        // Checked to be a report, printed as it is: fields that this version does not know stay in it.
+        // Checked to be a report, printed whole: fields that this version does not know stay in it.
         let json = bundle.part(REPORT).map_err(StoreError::from)?;
         serde_json::from_slice::<Report>(&json)?;
-        out.write_all(&json)?;
-        writeln!(out)?;
+        writeln!(out, "{}", escape_json(&String::from_utf8_lossy(&json)))?;
     } else {
         let report = bundle.report().map_err(StoreError::from)?;
         let timeline = Timeline::read(&mut bundle, &report);
