@@ -51,6 +51,7 @@ pub fn test_victims() -> Result<()> {
         String::from_utf8_lossy(&flags.stderr)
     );
     let flags = String::from_utf8(flags.stdout)?;
+    compile_victim("bare", &["-static"])?;
     compile_victim("mute-fs", &flags.split_whitespace().collect::<Vec<_>>())?;
     compile_victim("mute-stack", &[])?;
     compile_victim("secret", &[])

@@ -1,0 +1,102 @@
+//! The handler's own crash: a report all the same where anything of it is left, and never another handler.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use foretrace_tests::world::{Installed, World};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Sleeper, USER, handler, victim};
+
+const NOBODY: u32 = 65_534;
+
+/// A handler at work, waiting for a core that does not come.
+fn at_work(world: &World, sleeper: &Sleeper) -> Result<Child> {
+    let mut handler = handler(world, sleeper.0.id(), USER, 1);
+    Ok(handler.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?)
+}
+
+/// Its child that runs as `uid`: nobody is the worker, root the broker.
+fn child_of(handler: &Child, uid: u32) -> Result<Pid> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        for (pid, parent) in processes()? {
+            let owner = fs::metadata(format!("/proc/{pid}/task/{pid}")).map(|found| found.uid());
+            // Not dumpable, so its directory is root's; `status` says who it is.
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let user =
+                status.lines().find_map(|line| line.strip_prefix("Uid:\t")?.split('\t').next()?.parse().ok());
+            if parent == handler.id() && owner.is_ok() && user == Some(uid) {
+                return Ok(Pid::from_raw(pid as i32));
+            }
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    anyhow::bail!("the handler has no child of user {uid}")
+}
+
+/// All processes and their parents.
+fn processes() -> Result<Vec<(u32, u32)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        all.extend(parent.map(|parent| (pid, parent)));
+    }
+    Ok(all)
+}
+
+/// The problems of the only report that there is.
+fn problems_of_the_only_report(world: &World) -> Result<String> {
+    let rows = world.list()?;
+    ensure!(rows.len() == 1, "{} reports, the crash's own expected: {rows:?}", rows.len());
+    let report = world.info(rows[0]["id"].as_str().context("a row without an id")?)?;
+    ensure!(report["program"]["name"] == "sleep", "{report}");
+    Ok(report["problems"].to_string())
+}
+
+#[test]
+fn a_worker_or_broker_that_crashes_costs_no_report_and_makes_none() -> Result<()> {
+    for uid in [NOBODY, 0] {
+        let world = Installed::new()?;
+        let sleeper = Sleeper::start(USER)?;
+        let mut handler = at_work(&world, &sleeper)?;
+        kill(child_of(&handler, uid)?, Signal::SIGABRT)?;
+        // The core has ended; what still works goes on.
+        drop(handler.stdin.take());
+        ensure!(handler.wait()?.success(), "the handler failed with its child of user {uid}");
+        thread::sleep(Duration::from_millis(300));
+        let problems = problems_of_the_only_report(&world)?;
+        let said = problems.contains("SIGABRT") && problems.contains("tried again");
+        ensure!(said, "no word of the child of user {uid}: {problems}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_supervisor_that_crashes_takes_its_children_along_and_starts_no_handler() -> Result<()> {
+    let world = Installed::new()?;
+    let sleeper = Sleeper::start(USER)?;
+    let mut handler = at_work(&world, &sleeper)?;
+    let children = [child_of(&handler, NOBODY)?, child_of(&handler, 0)?];
+    kill(Pid::from_raw(handler.id() as i32), Signal::SIGABRT)?;
+    ensure!(!handler.wait()?.success(), "the handler survived");
+    let began = Instant::now();
+    while children.iter().any(|child| kill(*child, None).is_ok()) {
+        ensure!(began.elapsed() < Duration::from_secs(3), "its children live on");
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(300));
+    ensure!(world.list()?.is_empty(), "half a report, or one of the handler: {:?}", world.list()?);
+    // The next one works, and clears away what was left.
+    world.crash(&mut Command::new(victim(&world, "bare", "bare")?))?;
+    let incoming = world.root().join("var/lib/foretrace/incoming");
+    ensure!(fs::read_dir(incoming)?.next().is_none(), "left behind");
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Crashes that each try to hold the handler for ever: others still get their reports.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use foretrace_tests::world::{Installed, built_programs};
+use nix::mount::{MntFlags, umount2};
+
+use super::{OTHER, USER, as_user, victim};
+
+const CRASHES: usize = 16;
+
+/// A file system that does not answer, until it is dropped.
+struct Mute {
+    daemon: Child,
+    mountpoint: PathBuf,
+}
+
+impl Mute {
+    fn mount(world: &Installed) -> Result<Self> {
+        let mountpoint = world.work("mute");
+        fs::create_dir(&mountpoint)?;
+        let daemon = Command::new(built_programs()?.join("mute-fs"))
+            .args(["-f", "-o", "allow_other"])
+            .arg(&mountpoint)
+            .spawn()?;
+        let mute = Mute { daemon, mountpoint };
+        let began = Instant::now();
+        while !mute.file().exists() {
+            ensure!(began.elapsed() < Duration::from_secs(5), "mute-fs did not mount");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(mute)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.mountpoint.join("stack")
+    }
+
+    /// Takes it out of everybody's list of mounts; who has it open still waits for it.
+    fn hide(&self) -> Result<()> {
+        Ok(umount2(&self.mountpoint, MntFlags::MNT_DETACH)?)
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        let _ = umount2(&self.mountpoint, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
+        // Its end is the end of its connection, and of everybody's waiting.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// Crashes when its standard input ends.
+fn armed(program: &Path, file: &Path) -> Result<Child> {
+    let child =
+        as_user(program, USER).arg(file).arg("wait").stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let began = Instant::now();
+    loop {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", child.id()))?;
+        if maps.contains("/stack") {
+            return Ok(child);
+        }
+        ensure!(began.elapsed() < Duration::from_secs(5), "the victim does not map its stack");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn crashes_that_hold_their_handlers_keep_no_other_from_its_report() -> Result<()> {
+    let world = Installed::new()?;
+    let bare = victim(&world, "bare", "bare")?;
+    let program = victim(&world, "mute-stack", "mute-stack")?;
+    let mute = Mute::mount(&world)?;
+    let mut holders = (0..CRASHES).map(|_| armed(&program, &mute.file())).collect::<Result<Vec<Child>>>()?;
+    mute.hide()?;
+    let began = Instant::now();
+    holders.iter_mut().for_each(|holder| drop(holder.stdin.take()));
+    thread::sleep(Duration::from_millis(100));
+    let others = as_user(&bare, OTHER).spawn()?.wait()?;
+    ensure!(!others.success(), "the other program did not crash");
+    let report = loop {
+        if let Some(row) = world.list()?.into_iter().find(|row| row["program"] == "bare") {
+            break row;
+        }
+        ensure!(began.elapsed() < Duration::from_secs(3), "the other program has no report");
+        thread::sleep(Duration::from_millis(20));
+    };
+    let report = world.info(report["id"].as_str().context("a row without an id")?)?;
+    ensure!(!report["problems"].to_string().contains("tried again"), "{report}");
+    ensure!(report["threads"][0]["frames"][0]["function"] == "main", "{report}");
+    for holder in &mut holders {
+        while holder.try_wait()?.is_none() {
+            ensure!(began.elapsed() < Duration::from_secs(10), "a slot is still held");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    while world.ids()?.len() <= CRASHES {
+        ensure!(began.elapsed() < Duration::from_secs(10), "{} reports", world.ids()?.len());
+        thread::sleep(Duration::from_millis(50));
+    }
+    // Otherwise nothing was held, and nothing shown.
+    for row in world.list()?.iter().filter(|row| row["program"] != "bare") {
+        let report = world.info(row["id"].as_str().context("a row without an id")?)?;
+        ensure!(report["program"]["name"] == "mute-stack", "{report}");
+        ensure!(report["problems"].to_string().contains("did not come back in time"), "{report}");
+    }
+    Ok(())
+}
