@@ -256,6 +256,8 @@ impl Head {
     }
 }
 
+/// A clock that ticks more often is none, and its arithmetic could not be done.
+const MAX_FREQUENCY: u64 = 1 << 40;
 /// How often the reader looks again at something that changes under its eyes.
 const TRIES: u32 = 64;
 
@@ -359,7 +361,7 @@ fn clock<M: Memory + ?Sized>(memory: &M, head: &Head, problems: &mut Vec<String>
         }
         let word = |at: u64| bytes[..].load(at).unwrap_or(0);
         let (ticks, real, frequency) = (word(0), word(16), word(24));
-        if frequency == 0 {
+        if !(1..=MAX_FREQUENCY).contains(&frequency) {
             break;
         }
         let per_second = i128::from(frequency);

@@ -372,3 +372,20 @@ fn an_annotation_that_never_stops_changing_is_a_problem() {
     ring.word(4096 + 520, 400 | 400 << 16);
     assert_eq!(ring.read().problems, ["annotation 1 has an impossible length"]);
 }
+
+#[test]
+fn a_clock_that_no_machine_has_is_no_clock() {
+    for frequency in [0, 1 << 41, u64::MAX] {
+        let mut ring = filled();
+        let before = decode(&ring.read()).events.len();
+        ring.word(256 + 16, u64::MAX);
+        ring.word(256 + 24, frequency);
+        let snapshot = ring.read();
+        assert!(
+            snapshot.problems.iter().any(|problem| problem.contains("no clock")),
+            "{:?}",
+            snapshot.problems
+        );
+        assert_eq!(decode(&snapshot).events.len(), before);
+    }
+}
