@@ -10,17 +10,15 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use foretrace_report::receipt::{self as schema, Answer, Delivery, DeliveryState, Destination, How, Receipt};
 use foretrace_report::text::escape;
-use foretrace_report::{ClassSet, Preset, Report};
-use foretrace_store::{
-    CONSENT, DELIVERY, OUTGOING, ReportDir, Settings, Standing, StandingAnswer, StandingAnswers,
-};
+use foretrace_report::{ClassSet, Report};
+use foretrace_store::{CONSENT, DELIVERY, OUTGOING, ReportDir, Settings, StandingAnswer, StandingAnswers};
 use jiff::Timestamp;
 
 use crate::arguments;
 use crate::context::Context;
 use crate::delivery::to_the_second;
 use crate::output::{self, WrongUse};
-use crate::{outgoing, receipt, transport};
+use crate::{outgoing, policy, receipt, transport};
 
 /// `foretrace consent`.
 ///
@@ -83,7 +81,7 @@ pub fn destination(settings: &Settings) -> Result<Destination> {
 /// An administrator's no, no server, a report that was sent already, a store that cannot be read or written.
 pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How) -> Result<Receipt> {
     own(report)?;
-    forbidden(&context.settings)?;
+    policy::forbidden(&context.settings)?;
     let classes = outgoing::allowed(classes, &context.settings)?;
     let destination = destination(&context.settings)?;
     if let Some(Delivery { state: DeliveryState::Sent, sent, .. }) = delivery(report)? {
@@ -161,38 +159,6 @@ fn parse<T: serde::de::DeserializeOwned>(report: &ReportDir, name: &str) -> Resu
     })
 }
 
-/// What happens with a report that nobody has answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// What to do.
-    pub standing: Standing,
-    /// What `always` sends.
-    pub classes: ClassSet,
-    /// Whose rule it is.
-    pub by: String,
-}
-
-/// The policy for a program. Pure: a person's standing answer, unless the administrator locked them out; what
-/// either of them lets go without a question is never more than the usual, unless the person named more, and
-/// never more than the administrator's limit.
-pub fn policy(settings: &Settings, answers: &StandingAnswers, program: &str) -> Policy {
-    let capped = |max: Option<foretrace_report::Class>| {
-        max.map_or(Preset::USUAL, Preset).classes().intersection(outgoing::widest(settings))
-    };
-    match answers.of(program).filter(|_| !settings.consent.lock) {
-        Some(StandingAnswer { answer, max }) => Policy {
-            standing: answer,
-            classes: capped(max),
-            by: format!("the standing answer for {program}: {}", answer.name()),
-        },
-        None => Policy {
-            standing: settings.consent.default,
-            classes: capped(None),
-            by: format!("[Consent] Default={}", settings.consent.default.name()),
-        },
-    }
-}
-
 /// Sets what happens with a program's reports from now on.
 ///
 /// # Errors
@@ -215,19 +181,6 @@ pub fn set_standing(context: &Context, program: &str, standing: StandingAnswer) 
     }
     answers.set(program, standing);
     Ok(answers.save(&context.places)?)
-}
-
-/// Whether the administrator keeps everything on this machine.
-///
-/// # Errors
-/// They do.
-pub fn forbidden(settings: &Settings) -> Result<()> {
-    if settings.consent.lock && settings.consent.default == Standing::Never {
-        bail!(
-            "the administrator of this machine lets no report leave it ([Consent] Default=never, Lock=yes)"
-        );
-    }
-    Ok(())
 }
 
 fn own(report: &ReportDir) -> Result<()> {
@@ -356,50 +309,4 @@ fn show_answer(
         escape(&answer.who),
         escape(&answer.when)
     )?)
-}
-
-#[cfg(test)]
-mod tests {
-    use foretrace_report::Class;
-
-    use super::*;
-
-    fn answers(program: &str, answer: Standing, max: Option<Class>) -> StandingAnswers {
-        let mut answers = StandingAnswers::default();
-        answers.set(program, StandingAnswer { answer, max });
-        answers
-    }
-
-    fn settings(default: Standing, max: Class, lock: bool) -> Settings {
-        let mut settings = Settings::default();
-        settings.consent = foretrace_store::settings::Consent { default, max, lock };
-        settings
-    }
-
-    #[test]
-    fn a_standing_answer_wins_unless_the_administrator_locked_it() {
-        let always = answers("gimp", Standing::Always, Some(Class::Logs));
-        let open = settings(Standing::Ask, Class::Core, false);
-        assert_eq!(policy(&open, &always, "gimp").standing, Standing::Always);
-        assert_eq!(policy(&open, &always, "gimp").classes.to_string(), "summary,stack,trail,logs");
-        assert_eq!(policy(&open, &always, "vi").standing, Standing::Ask);
-        let locked = settings(Standing::Never, Class::Core, true);
-        assert_eq!(policy(&locked, &always, "gimp").standing, Standing::Never);
-        assert!(forbidden(&locked).is_err());
-        assert!(forbidden(&settings(Standing::Never, Class::Core, false)).is_ok());
-    }
-
-    #[test]
-    fn what_goes_without_a_question_is_the_usual_at_most_and_never_beyond_the_limit() {
-        let nobody = StandingAnswers::default();
-        let wide = settings(Standing::Always, Class::Core, true);
-        assert_eq!(policy(&wide, &nobody, "x").classes.to_string(), "summary,stack,trail");
-        let narrow = settings(Standing::Always, Class::Summary, true);
-        assert_eq!(policy(&narrow, &nobody, "x").classes.to_string(), "summary");
-        let eager = answers("x", Standing::Always, Some(Class::Memory));
-        assert_eq!(
-            policy(&settings(Standing::Ask, Class::Stack, false), &eager, "x").classes.to_string(),
-            "summary,stack"
-        );
-    }
 }

@@ -16,6 +16,7 @@ mod timeline;
 mod consent;
 mod delivery;
 mod outgoing;
+mod policy;
 mod prompt;
 mod pseudonym;
 mod receipt;

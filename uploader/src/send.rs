@@ -30,7 +30,7 @@ use crate::output::{self, NoMatch};
 use crate::prompt::{self, Choice, Offer, Patient, Question};
 use crate::receipt::Verified;
 use crate::transport::{Patience, Transport};
-use crate::{consent, delivery, moment, outgoing, receipt, sentence};
+use crate::{consent, delivery, moment, outgoing, policy, receipt, sentence};
 
 /// How long a question waits for its answer.
 const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
@@ -198,7 +198,7 @@ fn unanswered(context: &Context, report: &ReportDir) -> Result<Option<Line>> {
     let content = report.report()?;
     let (answers, warnings) = StandingAnswers::load(&context.places);
     warnings.iter().for_each(|warning| output::complain(&warning.to_string()));
-    let policy = consent::policy(&context.settings, &answers, &content.program.name);
+    let policy = policy::of(&context.settings, &answers, &content.program.name);
     match policy.standing {
         Standing::Never => Ok(Some(Line::because(id, State::Declined, policy.by))),
         Standing::Always => {
@@ -343,7 +343,7 @@ fn settled(id: ReportId, before: &Delivery, now: bool) -> Option<Line> {
 
 /// The bytes that were agreed to, checked in the memory from which they are then sent.
 fn verified(context: &Context, report: &ReportDir) -> Result<Verified> {
-    consent::forbidden(&context.settings)?;
+    policy::forbidden(&context.settings)?;
     let destination = consent::destination(&context.settings)?;
     let consent = consent::read(report)?.context("nobody has agreed to send it")?;
     if let Answer::Granted(receipt) = &consent.answer {
