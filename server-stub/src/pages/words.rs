@@ -3,6 +3,7 @@
 //! Pure. Everything that takes a stranger's text hands it back escaped for the eye; the templates escape markup.
 
 use foretrace_report::schema::{Frame, Kind, Report, Signal, Trust};
+use foretrace_report::signature::telling;
 use foretrace_ring::trail::Level;
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -239,15 +240,15 @@ fn deed(signal: &Signal) -> String {
     }
 }
 
-// The innermost function that has a name, except after an abort: there it is always the C library's.
+// The function that says where it happened, except after an abort: there the signature and the message say more.
 fn place(report: &Report) -> String {
     if report.signal.as_ref().is_some_and(|signal| signal.name == "SIGABRT") || report.kind == Kind::Panic {
         return String::new();
     }
     let crashed = report.threads.iter().find(|thread| thread.crashed);
     let frame = crashed.and_then(|thread| {
-        let believed = |frame: &&Frame| frame.trust != Trust::Scan;
-        thread.frames.iter().take_while(believed).find(|frame| frame.function.is_some())
+        let guessed = thread.frames.iter().position(|frame| frame.trust == Trust::Scan);
+        telling(&thread.frames[..guessed.unwrap_or(thread.frames.len())])
     });
     match frame {
         Some(Frame { function: Some(function), file: Some(file), line, .. }) => {
