@@ -33,7 +33,8 @@ pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
 /// How large the pool may be: the usual size, less where a limit on files, on the address space or of the cgroup is
 /// near. `None`: there is no room for one.
 pub(crate) fn pool_size() -> Option<u64> {
-    let around = Geometry::of_pool(0).pool + 4096;
+    // What a ring has besides its pool grows with the pool: counted as for the largest.
+    let around = Geometry::of_pool(DEFAULT_POOL).pool + 4096;
     let file = limit(libc::RLIMIT_FSIZE).saturating_sub(around);
     let space = (limit(libc::RLIMIT_AS) / 8).saturating_sub(around);
     // A tenth of what the cgroup may use at all, but the rest of the ring is hardly touched and does not count.

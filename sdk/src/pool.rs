@@ -64,10 +64,11 @@ pub(crate) fn take_cell(ring: Ring) -> Option<Taken> {
             if taken.is_some() {
                 return taken;
             }
-            let left = BLOCK_CELLS - cell % BLOCK_CELLS;
-            seen += if in_block { left } else { 1 };
+            // A look at a block counts like one at a cell: a few large packets in use must not end the search for closed
+            // cells and cost a quiet thread its pin.
+            seen += 1;
             if in_block {
-                skip(ring, ticket + 1, left - 1);
+                skip(ring, ticket + 1, BLOCK_CELLS - cell % BLOCK_CELLS - 1);
             }
         }
     }
