@@ -43,7 +43,7 @@ fn records_nothing() {
 
 #[test]
 fn no_host_is_harmed() {
-    let cases: [(&str, fn()); 8] = [
+    let cases: [(&str, fn()); 9] = [
         ("a limit on files below any ring", || {
             limit(libc::RLIMIT_FSIZE, 1 << 20);
             records_nothing();
@@ -55,6 +55,12 @@ fn no_host_is_harmed() {
             assert_eq!((snapshot.recorded, snapshot.discarded), (200_000, 0));
             let trail = rings::trail(&snapshot);
             assert_eq!(trail.events.last().map(|event| rings::number(event, 0)), Some(199_999));
+        }),
+        ("a limit on files that the pool alone would just fit", || {
+            limit(libc::RLIMIT_FSIZE, 6 << 20);
+            (0..1000).for_each(step);
+            let snapshot = rings::snapshot();
+            assert_eq!((snapshot.recorded, snapshot.overwritten, snapshot.discarded), (1000, 0, 0));
         }),
         ("no descriptors left", || {
             limit(libc::RLIMIT_NOFILE, 0);
