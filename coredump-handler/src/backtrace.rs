@@ -5,7 +5,7 @@
 use foretrace_report::schema::{Problem, Thread};
 
 use crate::core::CoreHead;
-use crate::memory::{Copied, Memory};
+use crate::memory::{Copied, Nothing};
 use crate::module::Modules;
 use crate::stack::Stack;
 use crate::symbol::Symbolizer;
@@ -48,12 +48,4 @@ pub fn threads(
         problems.push(Problem::new("threads", format!("{more} more threads have incomplete backtraces")));
     }
     (threads, problems)
-}
-
-struct Nothing;
-
-impl Memory for Nothing {
-    fn read(&self, _address: u64, _into: &mut [u8]) -> usize {
-        0
-    }
 }

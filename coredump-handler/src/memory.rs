@@ -29,6 +29,16 @@ pub trait Memory {
     }
 }
 
+/// Memory of which nothing can be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+impl Memory for Nothing {
+    fn read(&self, _address: u64, _into: &mut [u8]) -> usize {
+        0
+    }
+}
+
 impl<M: Memory + ?Sized> Memory for &M {
     fn read(&self, address: u64, into: &mut [u8]) -> usize {
         (**self).read(address, into)

@@ -35,7 +35,7 @@ pub fn run(options: &Options) -> Result<()> {
     build::test_victims()?;
     if options.filter.is_none() {
         say("unit and component tests");
-        cargo(["test", "--workspace", "--exclude", "foretrace-tests"])?;
+        cargo(["test", "--workspace", "--exclude", "foretrace-tests", "--no-fail-fast"])?;
     }
     say("the whole path on the real kernel");
     let mut arguments =

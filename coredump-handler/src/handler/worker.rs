@@ -20,7 +20,6 @@ use super::channel::{Answer, Channel, Progress, Question, Stage};
 use super::locker::LockerReader;
 use super::sandbox;
 use crate::assemble::Collected;
-use crate::memory::Memory;
 use crate::process::Part;
 
 /// What a worker tries. The one after a failure tries less.
@@ -151,15 +150,6 @@ impl Task<'_> {
 struct Worker<'a> {
     task: Task<'a>,
     collected: Collected,
-}
-
-/// Memory of which nothing can be read.
-struct Nothing;
-
-impl Memory for Nothing {
-    fn read(&self, _address: u64, _into: &mut [u8]) -> usize {
-        0
-    }
 }
 
 impl Worker<'_> {

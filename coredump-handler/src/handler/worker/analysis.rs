@@ -8,14 +8,15 @@ use foretrace_report::schema::{Kind, Signal, System, Thread, signal_name};
 use foretrace_report::signature::{Cause, signature};
 
 use super::collect::Held;
-use super::{KERNEL_LOG_SECONDS, Nothing, Worker, os_release, with_source};
+use super::{KERNEL_LOG_SECONDS, Worker, os_release, with_source};
 use crate::assemble::assemble;
 use crate::backtrace;
 use crate::core::CoreHead;
 use crate::handler::channel::{Progress, Question, Stage};
 use crate::handler::{last_words, state};
-use crate::maps;
+use crate::memory::Nothing;
 use crate::module::Modules;
+use crate::stack;
 
 impl Worker<'_> {
     // From here on the process is gone.
@@ -71,10 +72,13 @@ impl Worker<'_> {
     }
 
     fn signature(&self, held: &Held) -> String {
+        let crashed = held.head.as_ref().and_then(CoreHead::crashed);
+        let overflowed =
+            crashed.is_some_and(|thread| stack::overflowed(&held.stacks, thread.tid, &held.maps));
         let cause = Cause {
             kind: self.collected.kind,
             signal: self.collected.signal.as_ref(),
-            stack_overflow: overflowed(held),
+            stack_overflow: self.task.crash.signal == libc::SIGSEGV && overflowed,
         };
         let crashed = self.collected.threads.iter().find(|thread| thread.crashed);
         signature(&cause, crashed.map(|thread| thread.frames.as_slice()).unwrap_or_default())
@@ -149,20 +153,6 @@ impl Worker<'_> {
             Err(why) => self.task.fail(&why),
         }
     }
-}
-
-// The fault's address is just below the stack pointer, where no stack is any more.
-fn overflowed(held: &Held) -> bool {
-    const REACH: u64 = 64 << 10;
-    let Some(head) = &held.head else { return false };
-    let fault = head.signal.filter(|signal| signal.number == libc::SIGSEGV).and_then(|signal| signal.address);
-    let pointer = head.crashed().map(|thread| thread.registers.stack());
-    fault.zip(pointer).is_some_and(|(fault, pointer)| {
-        let near = fault.abs_diff(pointer) <= REACH;
-        let writable = maps::find(&held.maps, fault).is_some_and(|mapping| mapping.writable);
-        let stack_above = held.stacks.iter().any(|stack| stack.start.abs_diff(pointer) <= REACH);
-        near && !writable && stack_above
-    })
 }
 
 fn seconds_since_boot() -> f64 {

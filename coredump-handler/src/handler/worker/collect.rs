@@ -6,16 +6,17 @@ use std::os::unix::fs::FileExt;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::{KEPT_MINIDUMP, Nothing, Refusal, Worker, os_release, whole, with_source};
+use super::{KEPT_MINIDUMP, Refusal, Worker, os_release, whole, with_source};
 use crate::core::{self, CoreHead};
 use crate::handler::channel::{HeadReady, Progress, Question, Stage};
 use crate::handler::state;
 use crate::maps::{self, Mapping};
-use crate::memory::{Dumped, Memory, ProcessMemory};
+use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
 use crate::minidump;
 use crate::module::Modules;
 use crate::mounts::Blocking;
 use crate::process::{Part, thread_names};
+use crate::reported;
 use crate::stack::{self, Stack};
 use crate::trail::{self, RingRefused};
 
@@ -219,13 +220,7 @@ impl Worker<'_> {
         let os_release = os_release();
         let images: Vec<minidump::Image<'_>> =
             held.modules.iter().flat_map(Modules::iter).map(image).collect();
-        let annotations: Vec<(String, String)> = self
-            .collected
-            .trails
-            .iter()
-            .flat_map(|(_, snapshot)| &snapshot.annotations)
-            .map(|note| (note.key.clone(), note.value.clone()))
-            .collect();
+        let annotations = reported::public_annotations(&self.collected.trails);
         let trail = self.collected.trails.first().map(|(name, _)| format!("trace/{name}"));
         let input = minidump::Input {
             time: u32::try_from(self.task.crash.time).unwrap_or_default(),
