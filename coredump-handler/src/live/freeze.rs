@@ -390,8 +390,7 @@ mod tests {
     #[test]
     fn signals_that_arrive_during_the_stop_are_all_delivered() {
         const COUNT: usize = 300;
-        let script =
-            "trap 'n=$((n+1)); echo $n' USR1 RTMIN+3; echo ready; while :; do sleep 0.01; done";
+        let script = "trap 'n=$((n+1)); echo $n' USR1 RTMIN+3; echo ready; while :; do sleep 0.01; done";
         let mut child =
             Command::new("bash").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
         let process = Process::open(child.id() as i32).unwrap();
