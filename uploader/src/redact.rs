@@ -18,29 +18,13 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Seek};
 
 use foretrace_report::bundle::{BundleError, BundleReader, BundleWriter, MINIDUMP, REPORT, class_of};
+use foretrace_report::environment::is_allowed;
 use foretrace_report::schema::Problem;
 use foretrace_report::{Class, ClassSet, Report};
 
 pub use names::Names;
 
 use crate::pseudonym::Salt;
-
-/// The environment variables that may leave with `memory`, unless settings name more. A `*` ends a prefix.
-pub const ENVIRONMENT: [&str; 13] = [
-    "PATH",
-    "LANG",
-    "LANGUAGE",
-    "LC_*",
-    "TERM",
-    "SHELL",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XDG_CURRENT_DESKTOP",
-    "XDG_SESSION_TYPE",
-    "DESKTOP_SESSION",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-];
 
 /// What a rule takes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,23 +100,16 @@ impl Removed {
 /// What to hide beside what the classes already leave out.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// Environment variables that may leave in addition to [`ENVIRONMENT`]; a `*` ends a prefix.
+    /// Environment variables that may leave in addition to those that every report may hold;
+    /// a `*` ends a prefix.
     pub environment: Vec<String>,
     /// Names of people, hosts and homes.
     pub names: Names,
 }
 
 impl Rules {
-    /// Whether a variable may leave. Without a `=` it is none but something that a program wrote over its
-    /// environment.
     fn allow(&self, variable: &[u8]) -> bool {
-        let Some(end) = variable.iter().position(|byte| *byte == b'=') else { return false };
-        let name = &variable[..end];
-        let extra = self.environment.iter().map(String::as_str);
-        ENVIRONMENT.into_iter().chain(extra).any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => !prefix.is_empty() && name.starts_with(prefix.as_bytes()),
-            None => name == pattern.as_bytes(),
-        })
+        is_allowed(variable, &self.environment)
     }
 }
 

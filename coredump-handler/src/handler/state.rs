@@ -4,38 +4,15 @@
 //! first is kept, the program's own name; of the environment only variables that are known to say where and how a
 //! program runs, and those that the administrator added.
 
+use foretrace_report::environment::is_allowed;
 use foretrace_report::text::escape;
-
-/// Variables that are kept; a trailing `*` fits any end.
-const ENVIRONMENT: [&str; 12] = [
-    "PATH",
-    "LANG",
-    "LC_*",
-    "TERM",
-    "SHELL",
-    "DISPLAY",
-    "WAYLAND_DISPLAY",
-    "XDG_CURRENT_DESKTOP",
-    "XDG_SESSION_TYPE",
-    "DESKTOP_SESSION",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-];
 
 /// The variables that are allowed, one a line; `allow` extends the built-in list.
 pub fn environment(environ: &[u8], allow: &[String]) -> Vec<u8> {
-    let allowed = |name: &str| {
-        let fits = |pattern: &str| match pattern.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => name == pattern,
-        };
-        ENVIRONMENT.into_iter().any(fits) || allow.iter().any(|pattern| fits(pattern))
-    };
     let mut kept = String::new();
     for variable in environ.split(|byte| *byte == 0) {
-        let text = String::from_utf8_lossy(variable);
-        if text.split_once('=').is_some_and(|(name, _)| allowed(name)) {
-            kept.push_str(&escape(&text));
+        if is_allowed(variable, allow) {
+            kept.push_str(&escape(&String::from_utf8_lossy(variable)));
             kept.push('\n');
         }
     }

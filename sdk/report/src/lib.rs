@@ -7,6 +7,7 @@
 
 pub mod bundle;
 pub mod class;
+pub mod environment;
 pub mod id;
 pub mod receipt;
 pub mod schema;
