@@ -204,7 +204,11 @@ fn first() -> Option<Ring> {
 /// A forked child's ring, in the place of its parent's: whatever still points there then points into the child's.
 fn after_fork(parents: *mut u8) -> Option<Ring> {
     if page().begun.compare_exchange(0, REPLACING, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        EARLY.fetch_add(1, Ordering::Relaxed);
+        EARLY.fetch_add(1, Ordering::SeqCst);
+        // Either the maker still sees this event when it settles, or it has said that the ring is there.
+        if page().begun.load(Ordering::SeqCst) == BEGUN {
+            settle_early(mapped());
+        }
         return None;
     }
     thread::current().reset();
@@ -225,11 +229,17 @@ fn after_fork(parents: *mut u8) -> Option<Ring> {
         return None;
     }
     remember(descriptor);
-    parent.word(AT_DISCARDED).fetch_add(EARLY.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     page().span.store(1 << clock::EPOCH, Ordering::Release);
-    page().begun.store(BEGUN, Ordering::Release);
+    page().begun.store(BEGUN, Ordering::SeqCst);
+    settle_early(parent);
     // The same address, now the child's memory.
     Some(parent)
+}
+
+/// Counts the events that came too early as discarded, each once.
+fn settle_early(ring: Ring) {
+    let early = EARLY.swap(0, Ordering::SeqCst);
+    ring.word(AT_DISCARDED).fetch_add(early, Ordering::Relaxed);
 }
 
 fn remember(descriptor: i32) {
