@@ -69,6 +69,8 @@ static void reraise(int number)
 __attribute__((noinline)) static uint64_t recurse_for_ever(uint64_t depth)
 {
     volatile uint64_t frame[64] = {depth};
+    if (depth == UINT64_MAX)
+        return 0;
     return recurse_for_ever(depth + 1) + frame[5];
 }
 
