@@ -138,9 +138,24 @@ pub fn trail_of(process: u32) -> (Snapshot, Trail) {
     trail_in(&ring_of(process).expect("the program has a ring"), process)
 }
 
+/// A ring's bytes once nobody writes them: a file that is copied from its beginning to its end has events whose types
+/// were declared after that place was copied.
+fn at_rest(ring: &Path) -> Vec<u8> {
+    let mut before = fs::read(ring).unwrap();
+    for _ in 0..500 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let now = fs::read(ring).unwrap();
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+    panic!("the program went on recording for 5 s");
+}
+
 /// What one ring of a process holds.
 pub fn trail_in(ring: &Path, process: u32) -> (Snapshot, Trail) {
-    let memory = fs::read(ring).unwrap();
+    let memory = at_rest(ring);
     let snapshot = reader::read(memory.as_slice()).unwrap();
     assert_eq!(snapshot.owner.pid, process);
     let streams: Vec<_> =
