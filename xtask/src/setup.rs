@@ -29,7 +29,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "libfuse3-dev", purpose: "for a victim whose stack never answers" },
     Need { package: "lldb", purpose: "to open minidumps" },
     Need { package: "pkg-config", purpose: "to find libfuse3" },
-    Need { package: "python3-minimal", purpose: "as a stripped program without the SDK" },
+    Need { package: "python3", purpose: "as a stripped program without the SDK" },
     Need { package: "unzip", purpose: "to check bundles" },
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];

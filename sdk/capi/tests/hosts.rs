@@ -120,7 +120,7 @@ fn the_library_can_be_loaded_last_by_ctypes() {
         .args([library, at.join("libforetrace.so.0")])
         .env_remove("FORETRACE")
         .output()
-        .expect("this test needs python3: install the package `python3-minimal`");
+        .expect("this test needs python3: install the package `python3`");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0 True");
 }
