@@ -33,13 +33,14 @@ pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
 /// How large the pool may be: the usual size, less where a limit on files, on the address space or of the cgroup is
 /// near. `None`: there is no room for one.
 pub(crate) fn pool_size() -> Option<u64> {
-    // What a ring has besides its pool grows with the pool: counted as for the largest.
-    let around = Geometry::of_pool(DEFAULT_POOL).pool + 4096;
-    let file = limit(libc::RLIMIT_FSIZE).saturating_sub(around);
-    let space = (limit(libc::RLIMIT_AS) / 8).saturating_sub(around);
+    let room = limit(libc::RLIMIT_FSIZE).min(limit(libc::RLIMIT_AS) / 8).saturating_sub(4096);
     // A tenth of what the cgroup may use at all, but the rest of the ring is hardly touched and does not count.
     let group = cgroup_limit().map_or(u64::MAX, |limit| limit / 10);
-    let size = DEFAULT_POOL.min(file).min(space).min(group);
+    let mut size = DEFAULT_POOL.min(group);
+    // What a ring has besides its pool grows with the pool.
+    while size >= MIN_POOL && Geometry::of_pool(size).size > room {
+        size -= u64::from(BLOCK_SIZE);
+    }
     (size >= MIN_POOL).then_some(size)
 }
 
