@@ -3,12 +3,10 @@
 //! Pure. Only the newest packets of each stream are decoded; a panic hook runs just before the abort.
 
 use foretrace_ring::Snapshot;
+use foretrace_ring::layout::{PACKET_SIZE, REPORT_PANIC};
 
 use super::arguments::Crash;
 use crate::reported;
-
-/// The recorder's number for a panic.
-const PANIC: u64 = 1;
 
 /// How long before the crash a panic may have been reported.
 const NANOSECONDS: u64 = 10_000_000_000;
@@ -34,7 +32,7 @@ fn panic_in(snapshot: &Snapshot, thread: u32, crashed: u64) -> Option<String> {
     let said = reported::last(&end, Some(thread))?;
     // The kernel's time is in whole seconds, cut off.
     let recent = said.time >= crashed.saturating_sub(NANOSECONDS);
-    (said.kind == PANIC && recent).then(|| match said.sentence() {
+    (said.kind == u64::from(REPORT_PANIC) && recent).then(|| match said.sentence() {
         sentence if sentence.is_empty() => "a panic without a message".to_owned(),
         sentence => sentence,
     })
@@ -66,8 +64,8 @@ fn newest(stream: &[u8]) -> &[u8] {
 }
 
 fn packet_size(stream: &[u8], at: usize) -> Option<usize> {
-    const AT_SIZE: usize = 56;
-    let bits = stream.get(at + AT_SIZE..at + AT_SIZE + 8)?;
+    let here = at + PACKET_SIZE as usize;
+    let bits = stream.get(here..here + 8)?;
     let bytes = usize::try_from(u64::from_le_bytes(bits.try_into().ok()?) / 8).ok()?;
-    (bytes > AT_SIZE && bytes <= stream.len() - at).then_some(bytes)
+    (bytes > PACKET_SIZE as usize && bytes <= stream.len() - at).then_some(bytes)
 }
