@@ -3,11 +3,10 @@
 //! Each entry has a sequence lock that a reader in another process understands. A writer that finds an entry being
 //! written looks again a few times and then gives up, counted: it may have interrupted that very writer.
 
-use core::sync::atomic::Ordering;
-
 use foretrace_ring::layout::*;
 use foretrace_ring::trail::Privacy;
 
+use crate::atomic::Ordering;
 use crate::field;
 use crate::ring::{self, Ring};
 

@@ -29,6 +29,7 @@
 //! privileges by being executed ignores it. What is wrong with it is said on standard error, and otherwise ignored.
 
 mod annotation;
+mod atomic;
 mod clock;
 mod event;
 mod field;
@@ -49,8 +50,10 @@ mod site;
 mod slot;
 mod span;
 mod spawn;
+mod storage;
 mod switches;
 mod thread;
+mod words;
 mod writer;
 
 pub use annotation::annotate;

@@ -7,10 +7,9 @@
 //! Closed parts go first. Only when a whole round found none, pinned ones go too: a pin keeps a quiet thread's
 //! history from noisy neighbours, but never costs a new event. An open part is never taken.
 
-use core::sync::atomic::Ordering;
-
 use foretrace_ring::layout::*;
 
+use crate::atomic::Ordering;
 use crate::ring::Ring;
 
 /// A part that was taken: its descriptor says BUSY, its contents are about to change.

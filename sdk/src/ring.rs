@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, c
 
 use foretrace_ring::layout::*;
 
+pub(crate) use crate::words::Ring;
 use crate::{clock, host, switches, thread};
 
 /// A page that a forked child finds zeroed (MADV_WIPEONFORK), however it was forked.
@@ -81,44 +82,6 @@ pub(crate) fn span() -> u64 {
 /// The word that [`is_live`] looks at.
 pub(crate) fn live_word() -> &'static AtomicU64 {
     &page().span
-}
-
-/// This process's ring.
-#[derive(Clone, Copy)]
-pub(crate) struct Ring {
-    base: *mut u8,
-    pub geometry: Geometry,
-}
-
-impl Ring {
-    /// The word at `offset`. The ring is writable by its whole process, so an offset may come out of damaged memory:
-    /// one that cannot be is answered by a word without meaning.
-    pub fn word(self, offset: u64) -> &'static AtomicU64 {
-        let inside = offset.is_multiple_of(8) && offset <= self.geometry.size - 8;
-        let at = self.base.wrapping_add(if inside { offset } else { AT_SCRATCH } as usize);
-        // SAFETY: inside the mapping, which `map` made and nobody unmaps; aligned; only used atomically.
-        unsafe { &*at.cast::<AtomicU64>() }
-    }
-
-    /// The address of `offset`, which the caller knows to be inside.
-    pub fn address(self, offset: u64) -> *mut u8 {
-        self.base.wrapping_add(offset as usize)
-    }
-
-    /// The descriptor of a cell.
-    pub fn descriptor(self, cell: u32) -> &'static AtomicU64 {
-        self.word(self.geometry.descriptors + u64::from(cell) * 8)
-    }
-
-    /// Where a cell is.
-    pub fn cell(self, cell: u32) -> u64 {
-        self.geometry.pool + u64::from(cell) * u64::from(CELL_SIZE)
-    }
-
-    /// Adds one to a counter in the header.
-    pub fn count(self, at: u64) {
-        self.word(at).fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// This process's ring; made now if there is none. `None`: recording is off, or another thread of a forked child is

@@ -4,10 +4,9 @@
 //! next; while it names none, the slot itself keeps the count. Free slots are a stack, so that short-lived threads go
 //! on in the half-filled packet that the last one left.
 
-use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
-
 use foretrace_ring::layout::*;
 
+use crate::atomic::{AtomicU64, Ordering, compiler_fence};
 use crate::pool::{self, Taken};
 use crate::ring::Ring;
 

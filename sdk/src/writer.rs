@@ -7,10 +7,9 @@
 //! count of all events before it, and only when it is complete does the slot name it instead of the old one.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
-
 use foretrace_ring::layout::*;
 
+use crate::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 use crate::pool::{self, Taken};
 use crate::ring::{self, Ring};
 use crate::slot::{self, Slot};

@@ -1,0 +1,67 @@
+//! Where the recorder's state of a thread is: initial-exec thread-local storage, which `thread.c` defines because stable
+//! Rust cannot choose the model.
+//!
+//! Owns how it is found, and how its end is noticed. Never looks into it.
+#![allow(unsafe_code)]
+
+#[cfg(not(target_arch = "x86_64"))]
+use core::ptr;
+
+use crate::thread::Thread;
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe extern "C" {
+    fn foretrace_tls_address() -> *const Thread;
+}
+
+unsafe extern "C" {
+    fn foretrace_thread_watch();
+}
+
+/// The calling thread's state. The reference must not outlive or leave the thread.
+#[inline(always)]
+pub(crate) fn current<'a>() -> &'a Thread {
+    let thread: *const Thread;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the ABI of thread-local storage: the linker replaces the first operand by the variable's distance from
+    // the thread pointer, which lies at fs:0. Nothing is written.
+    unsafe {
+        core::arch::asm!(
+            "mov {thread}, qword ptr [rip + foretrace_tls@GOTTPOFF]",
+            "add {thread}, qword ptr fs:[0]",
+            thread = out(reg) thread,
+            options(pure, nomem, nostack),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        // SAFETY: the C function has no preconditions.
+        thread = unsafe { foretrace_tls_address() };
+    }
+    // SAFETY: thread.c defines the variable with this layout; it is zeroed, lives as long as the thread, and only this
+    // thread (and its signal handlers, through cells) uses it.
+    unsafe { &*thread }
+}
+
+/// The stack pointer, or an address near it: what tells an interrupted recording from an abandoned one.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> u64 {
+    let pointer: u64;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: copies a register.
+    unsafe {
+        core::arch::asm!("mov {}, rsp", out(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let near = 0_u8;
+        pointer = ptr::addr_of!(near) as u64;
+    }
+    pointer
+}
+
+/// Asks that `foretrace_thread_ends` be called when the calling thread ends.
+pub(crate) fn watch() {
+    // SAFETY: sets a thread-specific value of a key that the same C file created.
+    unsafe { foretrace_thread_watch() };
+}
