@@ -12,8 +12,9 @@ use foretrace_ring::layout::*;
 use crate::host;
 use crate::ring::Ring;
 
-/// A thread takes the slow path when so many ticks (as a power of two) have passed: 0.2 to 1 second.
-pub(crate) const EPOCH: u32 = 30;
+/// A pair is old when so many ticks (as a power of two) have passed: 0.2 to 1 second. A thread looks when it opens a
+/// packet, and when the ticks' upper half is a new one: every 1 to 4 seconds.
+const EPOCH: u32 = 30;
 
 /// Whether the fast path may read the time stamp counter.
 static TSC: AtomicBool = AtomicBool::new(false);
@@ -37,7 +38,11 @@ const JUMP_PART: u64 = 1000;
 /// Ticks now.
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
-    if is_tsc() { counter() } else { monotonic() }
+    if !is_tsc() {
+        return monotonic();
+    }
+    let Halves { low, high } = counter();
+    high << 32 | low
 }
 
 /// Whether ticks are those of the time stamp counter.
@@ -46,19 +51,40 @@ pub(crate) fn is_tsc() -> bool {
     TSC.load(Ordering::Relaxed)
 }
 
+/// A time in two parts of 32 bits, as the processor gives it.
+#[derive(Clone, Copy)]
+pub(crate) struct Halves {
+    /// The lower 32 bits.
+    pub low: u64,
+    /// The upper 32 bits.
+    pub high: u64,
+}
+
+impl From<u64> for Halves {
+    #[inline(always)]
+    fn from(time: u64) -> Halves {
+        Halves { low: time & u64::from(u32::MAX), high: time >> 32 }
+    }
+}
+
 /// The time stamp counter.
 #[inline(always)]
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn counter() -> u64 {
-    // SAFETY: every x86-64 processor has it; `choose` made sure that this thread may read it.
-    unsafe { core::arch::x86_64::_rdtsc() }
+pub(crate) fn counter() -> Halves {
+    let (low, high);
+    // SAFETY: every x86-64 processor has the instruction; `choose` made sure that this thread may use it. It clears the
+    // registers' upper halves.
+    unsafe {
+        core::arch::asm!("rdtsc", out("rax") low, out("rdx") high, options(nomem, nostack, preserves_flags));
+    }
+    Halves { low, high }
 }
 
 /// The time stamp counter: not on this architecture, and `choose` never says so.
 #[inline(always)]
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn counter() -> u64 {
-    monotonic()
+pub(crate) fn counter() -> Halves {
+    monotonic().into()
 }
 
 /// CLOCK_MONOTONIC in nanoseconds.

@@ -18,6 +18,13 @@ use foretrace_ring::metadata::{FieldKind, MAX_FIELDS};
 pub unsafe trait Field {
     /// How the value lies in the event.
     const KIND: FieldKind;
+    /// What is carried through the recording: the value itself where that is a register's worth, else a reference.
+    type Held<'a>: Field + Copy
+    where
+        Self: 'a;
+
+    /// Takes the value: from here on nothing looks at the variable that it came from.
+    fn hold(&self) -> Self::Held<'_>;
 
     /// Bytes in the event.
     fn size(&self) -> usize;
@@ -48,6 +55,12 @@ macro_rules! plain {
         // SAFETY: both functions speak of the stored type's size.
         unsafe impl Field for $type {
             const KIND: FieldKind = FieldKind::$kind;
+            type Held<'a> = $type;
+
+            #[inline(always)]
+            fn hold(&self) -> $type {
+                *self
+            }
 
             #[inline(always)]
             fn size(&self) -> usize {
@@ -75,11 +88,17 @@ plain! {
 const LENGTH: usize = 2;
 
 macro_rules! sequence {
-    ($($type:ty: $kind:ident, $cut:expr;)*) => {$(
+    ($($type:ty as $held:ty: $kind:ident, $cut:expr;)*) => {$(
         // SAFETY: both functions count the length and the bytes. The fast path has compared the size with a packet's,
         // so that 16 bits hold the length.
         unsafe impl Field for $type {
             const KIND: FieldKind = FieldKind::$kind;
+            type Held<'a> = &'a $held;
+
+            #[inline(always)]
+            fn hold(&self) -> &$held {
+                self
+            }
 
             #[inline(always)]
             fn size(&self) -> usize {
@@ -107,15 +126,21 @@ macro_rules! sequence {
 }
 
 sequence! {
-    str: Text, cut;
-    String: Text, |text: &String, limit| cut(text, limit);
-    [u8]: Bytes, |bytes: &[u8], limit: usize| bytes.len().min(limit);
-    Vec<u8>: Bytes, |bytes: &Vec<u8>, limit: usize| bytes.len().min(limit);
+    str as str: Text, cut;
+    String as str: Text, |text: &String, limit| cut(text, limit);
+    [u8] as [u8]: Bytes, |bytes: &[u8], limit: usize| bytes.len().min(limit);
+    Vec<u8> as [u8]: Bytes, |bytes: &Vec<u8>, limit: usize| bytes.len().min(limit);
 }
 
 // SAFETY: the referenced value's promise.
 unsafe impl<const N: usize> Field for [u8; N] {
     const KIND: FieldKind = FieldKind::Bytes;
+    type Held<'a> = &'a [u8; N];
+
+    #[inline(always)]
+    fn hold(&self) -> &[u8; N] {
+        self
+    }
 
     #[inline(always)]
     fn size(&self) -> usize {
@@ -139,8 +164,17 @@ unsafe impl<const N: usize> Field for [u8; N] {
 }
 
 // SAFETY: the referenced value's promise.
-unsafe impl<T: Field + ?Sized> Field for &T {
+unsafe impl<'t, T: Field + ?Sized> Field for &'t T {
     const KIND: FieldKind = T::KIND;
+    type Held<'a>
+        = T::Held<'t>
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn hold(&self) -> T::Held<'t> {
+        (**self).hold()
+    }
 
     #[inline(always)]
     fn size(&self) -> usize {
@@ -178,6 +212,12 @@ pub struct Secret;
 // SAFETY: one byte.
 unsafe impl Field for Secret {
     const KIND: FieldKind = FieldKind::U8;
+    type Held<'a> = Secret;
+
+    #[inline(always)]
+    fn hold(&self) -> Secret {
+        *self
+    }
 
     #[inline(always)]
     fn size(&self) -> usize {
@@ -257,6 +297,13 @@ pub unsafe trait Fields {
     const COUNT: usize;
     /// Of these, text and bytes.
     const SEQUENCES: usize;
+    /// The values of the fields.
+    type Held<'a>: Fields + Copy
+    where
+        Self: 'a;
+
+    /// Takes all values.
+    fn hold(&self) -> Self::Held<'_>;
 
     /// Bytes in the event.
     fn size(&self) -> usize;
@@ -285,6 +332,10 @@ unsafe impl Fields for () {
     const SIGNATURE: u32 = 0x811c_9dc5;
     const COUNT: usize = 0;
     const SEQUENCES: usize = 0;
+    type Held<'a> = ();
+
+    #[inline(always)]
+    fn hold(&self) {}
 
     #[inline(always)]
     fn size(&self) -> usize {
@@ -304,10 +355,19 @@ unsafe impl Fields for () {
 }
 
 // SAFETY: the first field's promise and the rest's.
-unsafe impl<F: Field + ?Sized, R: Fields> Fields for (&F, R) {
+unsafe impl<F: Field, R: Fields> Fields for (F, R) {
     const SIGNATURE: u32 = (R::SIGNATURE ^ (F::KIND as u32 + 1)).wrapping_mul(0x0100_0193) | 1;
     const COUNT: usize = R::COUNT + 1;
     const SEQUENCES: usize = R::SEQUENCES + F::KIND.is_sequence() as usize;
+    type Held<'a>
+        = (F::Held<'a>, R::Held<'a>)
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn hold(&self) -> Self::Held<'_> {
+        (self.0.hold(), self.1.hold())
+    }
 
     #[inline(always)]
     fn size(&self) -> usize {

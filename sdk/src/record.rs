@@ -8,11 +8,12 @@ use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use foretrace_ring::layout::*;
 
+use crate::clock::{self, Halves};
 use crate::field::Fields;
 use crate::ring::{self, Ring};
 use crate::site::{self, Site};
+use crate::thread::{self, IDLE};
 use crate::writer::{self, MAX_EVENT};
-use crate::{clock, thread};
 
 const HEADER: usize = EVENT_HEADER as usize;
 
@@ -22,19 +23,23 @@ const HEADER: usize = EVENT_HEADER as usize;
 /// May be called from a signal handler, also from one that interrupts a recording.
 #[inline(always)]
 pub fn record<F: Fields>(site: &'static Site, word: u64, fields: F) {
-    if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &fields)) {
-        record_slowly(site, &fields, thread::stack_pointer());
+    // The values themselves: a reference to a variable of the caller's that the slow path might follow would keep that
+    // variable in memory, and store it there even where the site is off.
+    let held = fields.hold();
+    if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &held)) {
+        record_slowly(site, held, thread::stack_pointer());
     }
 }
 
 /// The fast path. False: it is not for this event.
 #[inline(always)]
 fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
+    let mark = ring::mark();
     let thread = thread::current();
-    if thread.frame.get() != 0 {
+    if thread.frame.get() != mark {
         return false;
     }
-    thread.frame.set(thread::stack_pointer());
+    thread::note_stack_pointer(&thread.frame);
     compiler_fence(Ordering::SeqCst);
     let done = 'done: {
         let level = &thread.levels[0];
@@ -45,8 +50,7 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
             break 'done false;
         }
         let time = clock::counter();
-        // In a forked child the span is 0, and no time is near.
-        if time.wrapping_sub(thread.epoch.get()) >= ring::span() {
+        if time.high as u32 != thread.epoch.get() {
             break 'done false;
         }
         let base = level.base.get();
@@ -60,7 +64,7 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
         true
     };
     compiler_fence(Ordering::SeqCst);
-    thread.frame.set(0);
+    thread.frame.set(IDLE);
     done
 }
 
@@ -69,9 +73,12 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
 /// # Safety
 /// There is room for both at `at`.
 #[inline(always)]
-unsafe fn write<F: Fields>(at: *mut u8, time: u64, word: u64, fields: &F) {
+unsafe fn write<F: Fields>(at: *mut u8, time: Halves, word: u64, fields: &F) {
+    // The upper half is stored over what the lower one does not fill: that costs less than to put them together.
     // SAFETY: the caller's room.
-    unsafe { at.cast::<u64>().write_unaligned((time << 16 | word >> site::NUMBER).to_le()) };
+    unsafe { at.cast::<u64>().write_unaligned((time.low << 16 | word >> site::NUMBER).to_le()) };
+    // SAFETY: the last two of those bytes.
+    unsafe { at.wrapping_add(6).cast::<u16>().write_unaligned((time.high as u16).to_le()) };
     // SAFETY: the caller's room behind the header.
     unsafe { fields.write(at.wrapping_add(HEADER)) };
 }
@@ -79,7 +86,7 @@ unsafe fn write<F: Fields>(at: *mut u8, time: u64, word: u64, fields: &F) {
 /// Everything else: the first event, a new packet, a nested recording, a clock that is not the processor's.
 #[cold]
 #[inline(never)]
-fn record_slowly<F: Fields>(site: &'static Site, fields: &F, here: u64) {
+fn record_slowly<F: Fields>(site: &'static Site, fields: F, here: u64) {
     if !site.is_wanted() {
         return;
     }
@@ -88,7 +95,7 @@ fn record_slowly<F: Fields>(site: &'static Site, fields: &F, here: u64) {
         return;
     };
     if let Some(id) = site.number(ring, F::SIGNATURE, &|kinds| F::kinds(kinds, 0)) {
-        record_at(ring, id, fields, here);
+        record_at(ring, id, &fields, here);
     }
 }
 
@@ -104,7 +111,7 @@ fn record_at<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64) {
     }
     if let Some(place) = writer::place(ring, size, here) {
         // SAFETY: the place has room for `size` bytes.
-        unsafe { write(place.at, place.time, u64::from(id) << site::NUMBER, fields) };
+        unsafe { write(place.at, place.time.into(), u64::from(id) << site::NUMBER, fields) };
         place.commit(size, true);
     }
 }

@@ -15,8 +15,8 @@ use crate::{clock, host, switches, thread};
 /// A page that a forked child finds zeroed (MADV_WIPEONFORK), however it was forked.
 #[repr(C, align(4096))]
 struct Page {
-    /// Ticks after which a thread takes the slow path, if this process has a ring; else 0: every thread takes it.
-    span: AtomicU64,
+    /// [`thread::IDLE`] if this process has a ring; else 0, and every thread takes the slow path.
+    mark: AtomicU64,
     /// [`BEGUN`] or [`REPLACING`]. 0 while there is a mapping: that mapping is the parent's.
     begun: AtomicU64,
     _rest: [u64; 510],
@@ -70,18 +70,33 @@ static EARLY: AtomicU64 = AtomicU64::new(0);
 /// Whether threads of this process may write the ring that is mapped.
 #[inline(always)]
 pub(crate) fn is_live() -> bool {
-    span() != 0
+    mark() != 0
 }
 
-/// Ticks after which a thread takes the slow path: to look after the clock, and to notice a fork at once.
+/// What a thread's frame must be for the fast path: [`thread::IDLE`]; 0 in a process without a ring, such as a forked
+/// child.
 #[inline(always)]
-pub(crate) fn span() -> u64 {
-    page().span.load(Ordering::Relaxed)
+pub(crate) fn mark() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let mark;
+        // SAFETY: loads the page's first word, whole and aligned, as a relaxed atomic load does.
+        unsafe {
+            core::arch::asm!(
+                "mov {mark}, qword ptr [rip + foretrace_page]",
+                mark = out(reg) mark,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+        mark
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    page().mark.load(Ordering::Relaxed)
 }
 
-/// The word that [`is_live`] looks at.
-pub(crate) fn live_word() -> &'static AtomicU64 {
-    &page().span
+/// The word that [`mark`] looks at.
+pub(crate) fn mark_word() -> &'static AtomicU64 {
+    &page().mark
 }
 
 /// This process's ring; made now if there is none. `None`: recording is off, or another thread of a forked child is
@@ -127,7 +142,7 @@ fn make() -> Option<Ring> {
         return after_fork(parents);
     };
     match made {
-        Some(_) => page().span.store(1 << clock::EPOCH, Ordering::Release),
+        Some(_) => page().mark.store(thread::IDLE, Ordering::Release),
         None => OFF.store(1, Ordering::Relaxed),
     }
     made
@@ -192,7 +207,7 @@ fn after_fork(parents: *mut u8) -> Option<Ring> {
         return None;
     }
     remember(descriptor);
-    page().span.store(1 << clock::EPOCH, Ordering::Release);
+    page().mark.store(thread::IDLE, Ordering::Release);
     page().begun.store(BEGUN, Ordering::SeqCst);
     settle_early(parent);
     // The same address, now the child's memory.

@@ -4,6 +4,7 @@
 //! Owns how it is found, and how its end is noticed. Never looks into it.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 #[cfg(not(target_arch = "x86_64"))]
 use core::ptr;
 
@@ -58,6 +59,22 @@ pub(crate) fn stack_pointer() -> u64 {
         pointer = ptr::addr_of!(near) as u64;
     }
     pointer
+}
+
+/// Stores the stack pointer (or an address near it), without a register in between.
+#[inline(always)]
+pub(crate) fn note_stack_pointer(into: &Cell<u64>) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: stores a register into the cell.
+    unsafe {
+        core::arch::asm!(
+            "mov qword ptr [{into}], rsp",
+            into = in(reg) into.as_ptr(),
+            options(nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    into.set(stack_pointer());
 }
 
 /// Asks that `foretrace_thread_ends` be called when the calling thread ends.

@@ -19,7 +19,7 @@ struct foretrace_level {
 
 struct foretrace_thread {
     uint64_t frame;
-    uint64_t epoch;
+    uint32_t epoch;
     struct foretrace_level level[3];
     uint32_t depth;
     uint32_t slot[3];

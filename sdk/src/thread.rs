@@ -5,10 +5,14 @@
 use core::cell::Cell;
 use core::ptr;
 
-pub(crate) use crate::storage::{current, stack_pointer, watch};
+pub(crate) use crate::storage::{current, note_stack_pointer, stack_pointer, watch};
 
 /// Nesting levels: a thread, a signal handler that interrupts its recording, and one that interrupts that.
 pub(crate) const LEVELS: usize = 3;
+
+/// The frame of a thread that is ready to record. No stack is there, and it is what `ring` has as the mark of a process
+/// that has a ring: one comparison tells that no recording is in progress and that this is no forked child.
+pub(crate) const IDLE: u64 = 1;
 
 /// Where the next event of one nesting level goes. A zeroed level is full.
 #[repr(C)]
@@ -24,10 +28,11 @@ pub(crate) struct Level {
 /// The state of one thread.
 #[repr(C)]
 pub(crate) struct Thread {
-    /// Stack pointer of the innermost recording in progress; 0 is none.
+    /// Stack pointer of the innermost recording in progress. None is in progress: [`IDLE`], or 0 in a thread that has
+    /// not recorded yet.
     pub frame: Cell<u64>,
-    /// The time at which this thread last took the slow path.
-    pub epoch: Cell<u64>,
+    /// Upper half of the time at which this thread last took the slow path.
+    pub epoch: Cell<u32>,
     /// One open packet for each nesting level.
     pub levels: [Level; LEVELS],
     /// The innermost recording's nesting level.
@@ -43,6 +48,13 @@ pub(crate) struct Thread {
 const _: () = assert!(size_of::<Thread>() <= 128);
 
 impl Thread {
+    /// Whether the time's upper half is another one than when this thread last took the slow path (some seconds have
+    /// passed, or the clock went back); it is noted.
+    pub fn enter_epoch(&self, time: u64) -> bool {
+        let epoch = (time >> 32) as u32;
+        self.epoch.replace(epoch) != epoch
+    }
+
     /// Forgets every packet and slot: they are another process's, or nobody's.
     pub fn reset(&self) {
         for level in &self.levels {

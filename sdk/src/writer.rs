@@ -13,7 +13,7 @@ use crate::atomic::{AtomicU64, Ordering, compiler_fence, fence};
 use crate::pool::{self, Taken};
 use crate::ring::{self, Ring};
 use crate::slot::{self, Slot};
-use crate::thread::{self, LEVELS, Level, Thread};
+use crate::thread::{self, IDLE, LEVELS, Level, Thread};
 use crate::{clock, host};
 
 /// Bytes that an event may have, header included.
@@ -87,7 +87,7 @@ extern "C" fn foretrace_thread_ends() {
 fn enter(thread: &Thread, here: u64) -> Option<(usize, u64)> {
     let mut outer = thread.frame.get();
     let mut level = 0;
-    if outer != 0 {
+    if !matches!(outer, 0 | IDLE) {
         let depth = (thread.depth.get() as usize).min(LEVELS - 1);
         (level, outer) = unwind(thread, depth, outer, here);
         if level >= LEVELS {
@@ -107,7 +107,7 @@ fn enter(thread: &Thread, here: u64) -> Option<(usize, u64)> {
 fn leave(thread: &Thread, level: usize, outer: u64) {
     compiler_fence(Ordering::SeqCst);
     thread.depth.set(level.saturating_sub(1) as u32);
-    thread.frame.set(outer);
+    thread.frame.set(if level > 0 { outer } else { IDLE });
 }
 
 /// Which of the recordings in progress are still there: one that a handler left by siglongjmp has a frame above which
@@ -166,10 +166,10 @@ fn advance(level: &Level, size: u64, events: u64) {
 fn place_at(ring: Ring, thread: &Thread, index: usize, size: u64) -> Option<(*mut u8, u64)> {
     let level = &thread.levels[index];
     let mut time = clock::ticks();
-    if time.wrapping_sub(thread.epoch.get()) >> clock::EPOCH != 0 {
+    if thread.enter_epoch(time) {
         clock::refresh(ring, time);
         time = clock::ticks();
-        thread.epoch.set(time);
+        thread.enter_epoch(time);
     }
     if !fits(ring, level, size, time) {
         let slot = match thread.slots[index].get().checked_sub(1) {

@@ -7,11 +7,17 @@ use foretrace::{Field, event};
 use foretrace_ring::metadata::FieldKind;
 
 /// A value whose copying never ends: it unwinds out of the middle of a recording, as a jump would.
+#[derive(Clone, Copy)]
 struct Jumps;
 
 // SAFETY: never returns, so that it writes nothing of any size.
 unsafe impl Field for Jumps {
     const KIND: FieldKind = FieldKind::U64;
+    type Held<'a> = Jumps;
+
+    fn hold(&self) -> Jumps {
+        *self
+    }
 
     fn size(&self) -> usize {
         8

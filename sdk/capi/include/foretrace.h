@@ -117,6 +117,8 @@ void ft_annotate(const char *key, const char *value, enum ft_class privacy);
 #define FORETRACE_EVENT 0
 #define FORETRACE_BEGINS 1
 #define FORETRACE_ENDS 2
+/* The frame of a thread that records nothing now. */
+#define FORETRACE_IDLE 1
 
 #define FORETRACE_JOIN(a, b) FORETRACE_JOIN_(a, b)
 #define FORETRACE_JOIN_(a, b) a##b
@@ -236,10 +238,10 @@ struct foretrace_site {
 
 /* The recorder's state of a thread, as thread.c of the recorder has it; the rest of it is not for this file.
  *
- *      0 frame u64     8 epoch u64     16 commit u64    24 base    32 limit i64 */
+ *      0 frame u64     8 epoch u32     16 commit u64    24 base    32 limit i64 */
 struct foretrace_thread {
     uint64_t frame;
-    uint64_t epoch;
+    uint32_t epoch;
     uint64_t commit;
     unsigned char *base;
     int64_t limit;
@@ -257,11 +259,11 @@ struct foretrace_writing {
 int foretrace_report_error(const char *message, const char *file, uint32_t line);
 /* Gives a site its number, and the process its ring. Whether to record. */
 bool foretrace_register(struct foretrace_site *site);
-/* A place for an event when foretrace_begin found none, or NULL; where this thread's state is; and the word that says
- * after how many ticks a thread takes the slow way: 0 while this process has no ring. `frame` is the call site's stack
- * pointer, by which it is seen that a handler left a recording by a jump. */
+/* A place for an event when foretrace_begin found none, or NULL; where this thread's state is; and the word that is 0
+ * while this process has no ring, else what the frame of a thread is that may take the fast way. `frame` is the call
+ * site's stack pointer, by which it is seen that a handler left a recording by a jump. */
 unsigned char *foretrace_place(struct foretrace_writing *writing, struct foretrace_site *site,
-                               struct foretrace_thread **here, const uint64_t **span, uint64_t frame);
+                               struct foretrace_thread **here, const uint64_t **mark, uint64_t frame);
 void foretrace_commit(struct foretrace_writing *writing);
 /* The number of this thread's next span: 1, 2, ... */
 uint64_t foretrace_next_span(void);
@@ -287,7 +289,7 @@ FORETRACE_ASSERT(offsetof(struct foretrace_thread, limit) == 32, "the library kn
 __attribute__((weak, visibility("hidden"), tls_model("initial-exec")))
 FORETRACE_THREAD_LOCAL struct foretrace_thread *foretrace_here = NULL;
 /* What foretrace_place said; set wherever foretrace_here is. */
-__attribute__((weak, visibility("hidden"))) const uint64_t *foretrace_span = NULL;
+__attribute__((weak, visibility("hidden"))) const uint64_t *foretrace_mark = NULL;
 
 #define FORETRACE_COLD(x) __builtin_expect(!!(x), 0)
 #define FORETRACE_FENCE() __asm__ volatile("" ::: "memory")
@@ -309,27 +311,28 @@ static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, 
     struct foretrace_thread *thread = foretrace_here;
 
     __asm__ volatile("mov %%rsp, %0" : "=r"(frame));
-    if (!FORETRACE_COLD(thread == NULL || thread->frame != 0)) {
-        uint64_t now, offset;
+    if (!FORETRACE_COLD(thread == NULL || thread->frame != *__atomic_load_n(&foretrace_mark, __ATOMIC_RELAXED))) {
+        uint64_t low, high, offset;
         /* From here to the end a signal handler that records does so on a level of its own. */
         thread->frame = frame;
         FORETRACE_FENCE();
         offset = (uint32_t)thread->commit >> 3;
-        now = __builtin_ia32_rdtsc();
-        if (!FORETRACE_COLD((int64_t)(offset + size) > thread->limit ||
-                            now - thread->epoch >= *__atomic_load_n(&foretrace_span, __ATOMIC_RELAXED))) {
-            const uint64_t header = now << 16 | __atomic_load_n(&site->word, __ATOMIC_RELAXED);
+        __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+        if (!FORETRACE_COLD((int64_t)(offset + size) > thread->limit || (uint32_t)high != thread->epoch)) {
+            const uint64_t header = low << 16 | __atomic_load_n(&site->word, __ATOMIC_RELAXED);
+            const uint16_t rest = (uint16_t)high;
             writing->thread = thread;
             writing->at = thread->base + offset;
             memcpy(writing->at, &header, sizeof header);
+            memcpy(writing->at + 6, &rest, sizeof rest);
             return writing->at + sizeof header;
         }
-        thread->frame = 0;
+        thread->frame = FORETRACE_IDLE;
     }
 #else
     frame = (uint64_t)__builtin_frame_address(0);
 #endif
-    return foretrace_place(writing, site, &foretrace_here, &foretrace_span, frame);
+    return foretrace_place(writing, site, &foretrace_here, &foretrace_mark, frame);
 }
 
 static inline void foretrace_end(struct foretrace_writing *writing)
@@ -345,7 +348,7 @@ static inline void foretrace_end(struct foretrace_writing *writing)
         thread->commit = (commit + 63) & ~(uint64_t)63;
     }
     FORETRACE_FENCE();
-    thread->frame = 0;
+    thread->frame = FORETRACE_IDLE;
 }
 
 static inline unsigned char *foretrace_put(unsigned char *at, const void *value, size_t size)

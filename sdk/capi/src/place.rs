@@ -26,25 +26,25 @@ pub struct Writing {
 const _: () = {
     let [frame, epoch, commit, base, limit] = foreign::THREAD_LAYOUT;
     assert!(frame == 0 && epoch == 8 && commit == 16 && base == 24 && limit == 32);
-    assert!(EVENT_HEADER == 8 && ONE_EVENT == 1 << 32 && PACKET_COMMIT == 48);
+    assert!(foreign::IDLE == 1 && EVENT_HEADER == 8 && ONE_EVENT == 1 << 32 && PACKET_COMMIT == 48);
     assert!(size_of::<Place>() <= size_of::<[u64; 6]>() && align_of::<Place>() <= align_of::<u64>());
 };
 
 /// Finds a place and answers where its payload goes, or NULL; tells the caller where this thread's state and the word
-/// with its span of time are. `frame` is the call site's stack pointer.
+/// with its mark are. `frame` is the call site's stack pointer.
 ///
 /// # Safety
-/// `writing`, `here` and `span` may be written, `size` is set, and `site` is one that `foretrace.h` made.
+/// `writing`, `here` and `mark` may be written, `size` is set, and `site` is one that `foretrace.h` made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn foretrace_place(
     writing: *mut Writing,
     site: *const Site,
     here: *mut *mut u8,
-    span: *const AtomicPtr<u64>,
+    mark: *const AtomicPtr<u64>,
     frame: u64,
 ) -> *mut u8 {
     // SAFETY: the caller's promise; all threads store the same.
-    unsafe { &*span }.store(foreign::live_word().cast_mut(), Ordering::Relaxed);
+    unsafe { &*mark }.store(foreign::mark().cast_mut(), Ordering::Relaxed);
     // SAFETY: the caller's promise: this thread's own variable.
     unsafe { here.write(foreign::thread_state()) };
     // SAFETY: the caller's promise; what others may change is atomic.
