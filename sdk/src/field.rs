@@ -400,3 +400,38 @@ unsafe impl<F: Field, R: Fields> Fields for (F, R) {
         R::kinds(into, index + 1);
     }
 }
+
+/// Fields that lie one behind the other already.
+#[cfg(feature = "tracing")]
+pub(crate) struct Laid<'a>(pub &'a [u8]);
+
+// SAFETY: all speak of the same bytes.
+#[cfg(feature = "tracing")]
+unsafe impl Fields for Laid<'_> {
+    // Of no type: whoever laid them out knows which.
+    const SIGNATURE: u32 = 1;
+    const COUNT: usize = 0;
+    const SEQUENCES: usize = 0;
+
+    #[inline(always)]
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    unsafe fn write(&self, at: *mut u8) {
+        // SAFETY: the caller's room.
+        unsafe { copy(at, self.0) };
+    }
+
+    fn size_cut(&self, _limit: usize) -> usize {
+        self.size()
+    }
+
+    unsafe fn write_cut(&self, at: *mut u8, _limit: usize) {
+        // SAFETY: the caller's room.
+        unsafe { self.write(at) };
+    }
+
+    fn kinds(_into: &mut [FieldKind; MAX_FIELDS], _index: usize) {}
+}

@@ -116,20 +116,54 @@ fn record_at<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64) {
     }
 }
 
-/// Records an event whose payload somebody has laid out already.
+/// Records an event whose payload somebody has laid out already, and whose type is declared.
 #[cfg(feature = "tracing")]
-pub(crate) fn record_bytes(ring: Ring, id: u16, payload: &[u8]) {
-    let size = HEADER + payload.len();
-    if let Some(place) = writer::place(ring, size, thread::stack_pointer()) {
-        let header = place.time << 16 | u64::from(id);
-        // SAFETY: the place has room for `size` bytes, of which these are the first.
-        unsafe { place.at.cast::<u64>().write_unaligned(header.to_le()) };
-        // SAFETY: the rest of them; the ring does not overlap what is borrowed.
-        unsafe {
-            core::ptr::copy_nonoverlapping(payload.as_ptr(), place.at.wrapping_add(HEADER), payload.len())
-        };
-        place.commit(size, true);
+pub(crate) fn record_laid(ring: Ring, id: u16, payload: &[u8]) {
+    let fields = crate::field::Laid(payload);
+    if !record_here(u64::from(id) << site::NUMBER, &fields) {
+        record_as(ring, id, &fields);
     }
+}
+
+/// Records an event that `lay` writes where it will stay: given a place and the room there, it answers the type's number
+/// and the payload's size. `None`, or false: it is not for this way. `lay` must not record.
+#[cfg(feature = "tracing")]
+#[inline(always)]
+pub(crate) fn record_in_place(lay: impl FnOnce(*mut u8, usize) -> Option<(u16, usize)>) -> bool {
+    let thread = thread::current();
+    // In a forked child the packet is its parent's, and not even what is behind its end may be written.
+    if thread.frame.get() != 0 || !ring::is_live() {
+        return false;
+    }
+    thread.frame.set(thread::stack_pointer());
+    compiler_fence(Ordering::SeqCst);
+    let done = 'done: {
+        let level = &thread.levels[0];
+        let commit = level.commit.get();
+        let start = i64::from(commit as u32 / 8) + HEADER as i64;
+        let room = level.limit.get() - start;
+        if room < 0 {
+            break 'done false;
+        }
+        let payload = level.base.get().wrapping_add(start as usize);
+        let Some((id, size)) = lay(payload, room as usize) else { break 'done false };
+        let time = clock::counter();
+        if time.wrapping_sub(thread.epoch.get()) >= ring::span() {
+            break 'done false;
+        }
+        let header = time << 16 | u64::from(id);
+        // SAFETY: the 8 bytes before the payload, inside the packet.
+        unsafe { payload.wrapping_sub(HEADER).cast::<u64>().write_unaligned(header.to_le()) };
+        let size = HEADER + size;
+        // SAFETY: the packet's commit word, aligned; only used atomically.
+        let shared = unsafe { &*level.base.get().wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
+        shared.store(commit + ONE_EVENT + size as u64 * 8, Ordering::Release);
+        level.commit.set(commit + ONE_EVENT + ((size + 7) & !7) as u64 * 8);
+        true
+    };
+    compiler_fence(Ordering::SeqCst);
+    thread.frame.set(0);
+    done
 }
 
 /// Records an event that is larger than a packet: with its texts cut, if that is enough.

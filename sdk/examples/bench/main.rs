@@ -29,12 +29,16 @@ fn main() {
         Some("text") => println!("{:.3}", single::warm(single::texts, number(1).unwrap_or(1_000_000))),
         Some("cold") => println!("{:.1}", cold::cold(number(1).unwrap_or(40))),
         Some("off") => off::rows(),
+        #[cfg(feature = "tracing")]
+        Some("tracing") => subscriber::rows(),
+        #[cfg(feature = "tracing")]
+        Some("tracing-alone") => subscriber::alone_rows(),
         Some("short") => crowd::short_threads(),
         Some("idle") => live::idle(),
         Some("write") => live::write(number(1).map_or(1, |threads| threads as usize)),
         Some(other) => {
             eprintln!(
-                "number COUNT | text COUNT | cold COUNT | off | short | idle | write THREADS; not {other}"
+                "number COUNT | text COUNT | cold COUNT | off | tracing | tracing-alone | short | idle | write THREADS; not {other}"
             );
             std::process::exit(2);
         }
@@ -44,7 +48,10 @@ fn main() {
 fn all() {
     single::rows();
     #[cfg(feature = "tracing")]
-    subscriber::rows();
+    {
+        subscriber::rows();
+        itself(&["tracing-alone"]).status().expect("this program runs itself");
+    }
     itself(&["off"]).env("FORETRACE", "off").status().expect("this program runs itself");
     live::memory();
     crowd::rows();

@@ -1,13 +1,38 @@
-//! The same event through `tracing` and the recorder's layer.
+//! The same event through `tracing` and the recorder's layer, and what `tracing` takes by itself.
 
 use std::hint::black_box;
 
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::prelude::*;
 
+use crate::limit::{limit, shared_memory};
 use crate::measure::{Bar, ROUNDS, each, ratios, row};
 use crate::single::numbers;
 
 const EVENTS: u64 = 500_000;
+
+/// Looks at the fields, and does nothing: what `tracing` takes by itself.
+struct Alone;
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Alone {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut value = Look(0);
+        event.record(&mut value);
+        black_box(value.0);
+    }
+}
+
+struct Look(u64);
+
+impl Visit for Look {
+    fn record_u64(&mut self, _field: &Field, value: u64) {
+        self.0 = value;
+    }
+
+    fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
+}
 
 #[inline(never)]
 fn traced(count: u64) {
@@ -27,4 +52,25 @@ pub fn rows() {
     }
     row("event with a u64 through the tracing layer", "ns", Bar::Open, &layered);
     row("tracing layer ÷ direct", "×", Bar::AtMost(1.35), &ratios(&layered, &direct));
+}
+
+/// Direct, the limit, and through `tracing` with nobody who records, alternating: no layer can cost less than the last
+/// two together. A process of its own: `tracing` has one subscriber at its best speed.
+pub fn alone_rows() {
+    tracing_subscriber::registry().with(Alone).init();
+    let ring = shared_memory();
+    let (mut direct, mut alone, mut least) = (vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        direct.push(each(EVENTS, numbers));
+        alone.push(each(EVENTS, traced));
+        least.push(each(EVENTS, |count| limit(ring, count)));
+    }
+    let floor: Vec<f64> = alone.iter().zip(&least).map(|(alone, least)| alone + least).collect();
+    row("tracing alone: its dispatch and one visit, nothing recorded", "ns", Bar::Open, &alone);
+    row(
+        "(tracing alone + L) ÷ direct, below which no layer can be",
+        "×",
+        Bar::Open,
+        &ratios(&floor, &direct),
+    );
 }
