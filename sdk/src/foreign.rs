@@ -27,16 +27,6 @@ pub const THREAD_LAYOUT: [usize; 5] = [
 /// The frame of a thread that records nothing now and may take the fast path, and the mark of a process with a ring.
 pub const IDLE: u64 = thread::IDLE;
 
-/// The calling thread's state.
-pub fn thread_state() -> *mut u8 {
-    core::ptr::from_ref(thread::current()).cast_mut().cast()
-}
-
-/// The word that is 0 while this process has no ring, else [`IDLE`].
-pub fn mark() -> *const u64 {
-    ring::mark_word().as_ptr()
-}
-
 /// Whether events are recorded at this moment.
 pub fn is_live() -> bool {
     ring::is_live()

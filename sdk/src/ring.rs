@@ -94,11 +94,6 @@ pub(crate) fn mark() -> u64 {
     page().mark.load(Ordering::Relaxed)
 }
 
-/// The word that [`mark`] looks at.
-pub(crate) fn mark_word() -> &'static AtomicU64 {
-    &page().mark
-}
-
 /// This process's ring; made now if there is none. `None`: recording is off, or another thread of a forked child is
 /// making its ring at this moment.
 pub(crate) fn live() -> Option<Ring> {

@@ -4,7 +4,7 @@
  * Initial-exec: one instruction finds it, no call that could allocate. At most 128 bytes, so that a library that is
  * opened late still finds room in what the C library keeps for such variables.
  *
- * Everything is hidden: another copy of the recorder in the same process has its own.
+ * What the recorder itself uses is hidden: another copy of the recorder in the same process has its own.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -36,6 +36,13 @@ HIDDEN __attribute__((tls_model("initial-exec"), aligned(64))) __thread struct f
  * code reaches it without asking the linker's tables.
  */
 HIDDEN __attribute__((aligned(4096))) unsigned char foretrace_page[4096];
+
+/*
+ * Both under names that code inlined into C programs finds: libforetrace.so exports them.
+ */
+extern __attribute__((tls_model("initial-exec"), alias("foretrace_tls"))) __thread struct foretrace_thread
+    foretrace_this_thread;
+extern __attribute__((alias("foretrace_page"))) unsigned char foretrace_this_process[4096];
 
 static pthread_key_t key;
 static int has_key;

@@ -247,24 +247,28 @@ struct foretrace_thread {
     int64_t limit;
 };
 
-/* An event that is being written. */
+/* An event that is being written the fast way, if `thread` is not NULL. Only inlined code knows of it, so that it lies
+ * in registers. */
 struct foretrace_writing {
-    unsigned char *at;
     uint64_t size;
-    /* NULL: the slow way, with what it wants to remember. */
     struct foretrace_thread *thread;
-    uint64_t slow[6];
+    unsigned char *base;
+    uint64_t commit;
+};
+
+/* What the slow way wants to remember. */
+struct foretrace_slowly {
+    uint64_t words[7];
 };
 
 int foretrace_report_error(const char *message, const char *file, uint32_t line);
 /* Gives a site its number, and the process its ring. Whether to record. */
 bool foretrace_register(struct foretrace_site *site);
-/* A place for an event when foretrace_begin found none, or NULL; where this thread's state is; and the word that is 0
- * while this process has no ring, else what the frame of a thread is that may take the fast way. `frame` is the call
- * site's stack pointer, by which it is seen that a handler left a recording by a jump. */
-unsigned char *foretrace_place(struct foretrace_writing *writing, struct foretrace_site *site,
-                               struct foretrace_thread **here, const uint64_t **mark, uint64_t frame);
-void foretrace_commit(struct foretrace_writing *writing);
+/* A place for an event when foretrace_begin found none, or NULL. `frame` is the call site's stack pointer, by which it
+ * is seen that a handler left a recording by a jump. */
+unsigned char *foretrace_place(struct foretrace_slowly *slowly, struct foretrace_site *site, uint64_t size,
+                               uint64_t frame);
+void foretrace_commit(struct foretrace_slowly *slowly);
 /* The number of this thread's next span: 1, 2, ... */
 uint64_t foretrace_next_span(void);
 /* Counts a field that is cut, and answers how much of it to keep. `text` is NULL for bytes that are no text. */
@@ -273,10 +277,8 @@ uint16_t foretrace_cut(const char *text);
 #ifdef __cplusplus
 }
 #define FORETRACE_ASSERT static_assert
-#define FORETRACE_THREAD_LOCAL __thread
 #else
 #define FORETRACE_ASSERT _Static_assert
-#define FORETRACE_THREAD_LOCAL _Thread_local
 #endif
 
 FORETRACE_ASSERT(sizeof(bool) == 1, "foretrace records a bool as one byte");
@@ -285,67 +287,92 @@ FORETRACE_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "foretrace records i
 FORETRACE_ASSERT(offsetof(struct foretrace_site, fields) == 40, "the library knows sites of this layout");
 FORETRACE_ASSERT(offsetof(struct foretrace_thread, limit) == 32, "the library knows threads of this layout");
 
-/* Where this thread's state is, as far as this program or library has asked; one for all its source files. */
-__attribute__((weak, visibility("hidden"), tls_model("initial-exec")))
-FORETRACE_THREAD_LOCAL struct foretrace_thread *foretrace_here = NULL;
-/* What foretrace_place said; set wherever foretrace_here is. */
-__attribute__((weak, visibility("hidden"))) const uint64_t *foretrace_mark = NULL;
-
 #define FORETRACE_COLD(x) __builtin_expect(!!(x), 0)
 #define FORETRACE_FENCE() __asm__ volatile("" ::: "memory")
 
-static inline bool foretrace_ready(struct foretrace_site *site)
+/* Whether to record, and the event type's number. */
+static inline bool foretrace_ready(struct foretrace_site *site, uint32_t *number)
 {
-    const uint32_t word = __atomic_load_n(&site->word, __ATOMIC_RELAXED);
-    return word != 0 && (!FORETRACE_COLD(word == FORETRACE_NEW) || foretrace_register(site));
+    *number = __atomic_load_n(&site->word, __ATOMIC_RELAXED);
+    if (*number != 0 && FORETRACE_COLD(*number == FORETRACE_NEW))
+        *number = foretrace_register(site) ? __atomic_load_n(&site->word, __ATOMIC_RELAXED) : 0;
+    return *number != 0;
 }
 
+#ifdef __x86_64__
+/* The recorder's state of this thread. Like the next one it is asked for in assembly, which finds the library's own
+ * variable by the tables of the linker: a compiler could have the program hold a copy. */
+static inline struct foretrace_thread *foretrace_here(void)
+{
+    struct foretrace_thread *thread;
+
+    __asm__("movq foretrace_this_thread@GOTTPOFF(%%rip), %0\n\taddq %%fs:0, %0" : "=r"(thread));
+    return thread;
+}
+
+/* FORETRACE_IDLE; 0 while this process has no ring, such as a forked child that has not recorded yet. */
+static inline uint64_t foretrace_mark(void)
+{
+    const uint64_t *mark;
+
+    __asm__("movq foretrace_this_process@GOTPCREL(%%rip), %0" : "=r"(mark));
+    return __atomic_load_n(mark, __ATOMIC_RELAXED);
+}
+#endif
+
 /* Where the fields of an event of `size` bytes go, or NULL. */
-static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, struct foretrace_site *site,
-                                             uint64_t size)
+static inline unsigned char *foretrace_begin(struct foretrace_writing *writing, struct foretrace_slowly *slowly,
+                                             struct foretrace_site *site, uint32_t number, uint64_t size)
 {
     uint64_t frame;
 
     writing->size = size;
+    writing->thread = NULL;
 #ifdef __x86_64__
-    struct foretrace_thread *thread = foretrace_here;
+    const uint64_t mark = foretrace_mark();
+    struct foretrace_thread *const thread = foretrace_here();
 
-    __asm__ volatile("mov %%rsp, %0" : "=r"(frame));
-    if (!FORETRACE_COLD(thread == NULL || thread->frame != *__atomic_load_n(&foretrace_mark, __ATOMIC_RELAXED))) {
-        uint64_t low, high, offset;
+    if (!FORETRACE_COLD(thread->frame != mark)) {
+        uint64_t low, high, commit, offset;
         /* From here to the end a signal handler that records does so on a level of its own. */
-        thread->frame = frame;
-        FORETRACE_FENCE();
-        offset = (uint32_t)thread->commit >> 3;
+        __asm__ volatile("movq %%rsp, %0" : "=m"(thread->frame) : : "memory");
+        commit = thread->commit;
+        offset = (uint32_t)commit >> 3;
         __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
         if (!FORETRACE_COLD((int64_t)(offset + size) > thread->limit || (uint32_t)high != thread->epoch)) {
-            const uint64_t header = low << 16 | __atomic_load_n(&site->word, __ATOMIC_RELAXED);
-            const uint16_t rest = (uint16_t)high;
+            const uint32_t lower = (uint32_t)low;
+            const uint16_t id = (uint16_t)number, upper = (uint16_t)high;
+            unsigned char *const at = thread->base + offset;
             writing->thread = thread;
-            writing->at = thread->base + offset;
-            memcpy(writing->at, &header, sizeof header);
-            memcpy(writing->at + 6, &rest, sizeof rest);
-            return writing->at + sizeof header;
+            writing->base = thread->base;
+            writing->commit = commit;
+            memcpy(at, &id, sizeof id);
+            memcpy(at + 2, &lower, sizeof lower);
+            memcpy(at + 6, &upper, sizeof upper);
+            return at + 8;
         }
         thread->frame = FORETRACE_IDLE;
     }
+    __asm__ volatile("movq %%rsp, %0" : "=r"(frame));
 #else
+    (void)number;
     frame = (uint64_t)__builtin_frame_address(0);
 #endif
-    return foretrace_place(writing, site, &foretrace_here, &foretrace_mark, frame);
+    return foretrace_place(slowly, site, size, frame);
 }
 
-static inline void foretrace_end(struct foretrace_writing *writing)
+static inline void foretrace_end(struct foretrace_writing *writing, struct foretrace_slowly *slowly)
 {
     struct foretrace_thread *thread = writing->thread;
     if (FORETRACE_COLD(thread == NULL)) {
-        foretrace_commit(writing);
+        foretrace_commit(slowly);
         return;
     }
     {
-        const uint64_t commit = thread->commit + writing->size * 8 + ((uint64_t)1 << 32);
-        __atomic_store_n((uint64_t *)(void *)(thread->base + 48), commit, __ATOMIC_RELEASE);
-        thread->commit = (commit + 63) & ~(uint64_t)63;
+        const uint64_t commit = writing->commit + ((uint64_t)1 << 32);
+        uint64_t *const shared = (uint64_t *)(void *)(writing->base + 48);
+        __atomic_store_n(shared, commit + writing->size * 8, __ATOMIC_RELEASE);
+        thread->commit = commit + ((writing->size + 7) & ~(uint64_t)7) * 8;
     }
     FORETRACE_FENCE();
     thread->frame = FORETRACE_IDLE;
@@ -393,12 +420,15 @@ static inline struct foretrace_span foretrace_span_begin(struct foretrace_site *
 
 static inline void foretrace_span_end(struct foretrace_span *span)
 {
-    if (foretrace_ready(span->ends)) {
+    uint32_t number;
+
+    if (foretrace_ready(span->ends, &number)) {
         struct foretrace_writing writing;
-        unsigned char *at = foretrace_begin(&writing, span->ends, 16);
+        struct foretrace_slowly slowly;
+        unsigned char *at = foretrace_begin(&writing, &slowly, span->ends, number, 16);
         if (at != NULL) {
             foretrace_put(at, &span->number, sizeof span->number);
-            foretrace_end(&writing);
+            foretrace_end(&writing, &slowly);
         }
     }
 }
@@ -406,10 +436,13 @@ static inline void foretrace_span_end(struct foretrace_span *span)
 #define FORETRACE_EVENT_NONE(level, name)                                                                            \
     do {                                                                                                             \
         static struct foretrace_site foretrace_this_site = FORETRACE_SITE(FORETRACE_EVENT, level, name, NULL, 0);    \
-        if (foretrace_ready(&foretrace_this_site)) {                                                                 \
+        uint32_t foretrace_number;                                                                                   \
+        if (foretrace_ready(&foretrace_this_site, &foretrace_number)) {                                              \
             struct foretrace_writing foretrace_writing;                                                              \
-            if (foretrace_begin(&foretrace_writing, &foretrace_this_site, 8) != NULL)                                \
-                foretrace_end(&foretrace_writing);                                                                   \
+            struct foretrace_slowly foretrace_slowly;                                                                \
+            if (foretrace_begin(&foretrace_writing, &foretrace_slowly, &foretrace_this_site, foretrace_number, 8) != \
+                NULL)                                                                                                \
+                foretrace_end(&foretrace_writing, &foretrace_slowly);                                                \
         }                                                                                                            \
     } while (0)
 
@@ -419,16 +452,18 @@ static inline void foretrace_span_end(struct foretrace_span *span)
         static const struct foretrace_field foretrace_fields[] = {FORETRACE_EACH(FORETRACE_DECLARE, __VA_ARGS__)};   \
         static struct foretrace_site foretrace_this_site =                                                           \
             FORETRACE_SITE(phase, level, name, foretrace_fields, FORETRACE_COUNT(__VA_ARGS__));                      \
-        if (foretrace_ready(&foretrace_this_site)) {                                                                 \
+        uint32_t foretrace_number;                                                                                   \
+        if (foretrace_ready(&foretrace_this_site, &foretrace_number)) {                                              \
             struct foretrace_writing foretrace_writing;                                                              \
+            struct foretrace_slowly foretrace_slowly;                                                                \
             unsigned char *foretrace_at;                                                                             \
             FORETRACE_EACH(FORETRACE_TAKE, __VA_ARGS__)                                                              \
-            foretrace_at = foretrace_begin(&foretrace_writing, &foretrace_this_site,                                 \
-                                           8 FORETRACE_EACH(FORETRACE_SIZE, __VA_ARGS__));                           \
+            foretrace_at = foretrace_begin(&foretrace_writing, &foretrace_slowly, &foretrace_this_site,              \
+                                           foretrace_number, 8 FORETRACE_EACH(FORETRACE_SIZE, __VA_ARGS__));         \
             if (foretrace_at != NULL) {                                                                              \
                 FORETRACE_EACH(FORETRACE_STORE, __VA_ARGS__)                                                         \
                 (void)foretrace_at;                                                                                  \
-                foretrace_end(&foretrace_writing);                                                                   \
+                foretrace_end(&foretrace_writing, &foretrace_slowly);                                                \
             }                                                                                                        \
         }                                                                                                            \
     } while (0)

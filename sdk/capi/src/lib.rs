@@ -6,6 +6,7 @@
 //! sensible.
 #![allow(unsafe_code)]
 
+mod exports;
 mod place;
 mod site;
 mod text;
@@ -15,24 +16,21 @@ use core::ffi::{c_char, c_int};
 use foretrace::foreign;
 use foretrace_ring::trail::Privacy;
 
-/// As `foretrace.h` has it.
-#[unsafe(no_mangle)]
-pub extern "C" fn ft_start() -> c_int {
+/// `ft_start`, as `foretrace.h` has it.
+extern "C" fn start() -> c_int {
     answer(foretrace::start())
 }
 
-/// As `foretrace.h` has it.
-#[unsafe(no_mangle)]
-pub extern "C" fn ft_enabled() -> bool {
+/// `ft_enabled`, as `foretrace.h` has it.
+extern "C" fn enabled() -> bool {
     foreign::is_live()
 }
 
-/// As `foretrace.h` has it.
+/// `ft_annotate`, as `foretrace.h` has it.
 ///
 /// # Safety
 /// Both texts are NULL or end with a NUL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ft_annotate(key: *const c_char, value: *const c_char, privacy: c_int) {
+unsafe extern "C" fn annotate(key: *const c_char, value: *const c_char, privacy: c_int) {
     let privacy = match privacy {
         0 => Privacy::Public,
         1 => Privacy::Personal,
@@ -48,21 +46,15 @@ pub unsafe extern "C" fn ft_annotate(key: *const c_char, value: *const c_char, p
 ///
 /// # Safety
 /// Both texts are NULL or end with a NUL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretrace_report_error(
-    message: *const c_char,
-    file: *const c_char,
-    line: u32,
-) -> c_int {
+unsafe extern "C" fn report_error(message: *const c_char, file: *const c_char, line: u32) -> c_int {
     // SAFETY: the caller's promise.
     let message = unsafe { text::of(message) };
     // SAFETY: the caller's promise.
     answer(foreign::report_error(message, unsafe { text::of(file) }, line))
 }
 
-/// As `foretrace.h` has it.
-#[unsafe(no_mangle)]
-pub extern "C" fn foretrace_next_span() -> u64 {
+/// `foretrace_next_span`, as `foretrace.h` has it.
+extern "C" fn next_span() -> u64 {
     foreign::next_span()
 }
 

@@ -3,7 +3,6 @@
 
 use core::ffi::c_char;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use foretrace::foreign::{self, Place};
 use foretrace_ring::layout::{EVENT_HEADER, ONE_EVENT, PACKET_COMMIT};
@@ -13,13 +12,11 @@ use crate::site::Site;
 /// `FT_MAX_BYTES`.
 const MAX_BYTES: usize = 4096;
 
-/// `struct foretrace_writing`.
+/// `struct foretrace_slowly`.
 #[repr(C)]
-pub struct Writing {
-    at: *mut u8,
+pub struct Slowly {
     size: u64,
-    thread: *mut u8,
-    slow: [u64; 6],
+    place: [u64; 6],
 }
 
 // What the inlined code has as literals.
@@ -27,32 +24,20 @@ const _: () = {
     let [frame, epoch, commit, base, limit] = foreign::THREAD_LAYOUT;
     assert!(frame == 0 && epoch == 8 && commit == 16 && base == 24 && limit == 32);
     assert!(foreign::IDLE == 1 && EVENT_HEADER == 8 && ONE_EVENT == 1 << 32 && PACKET_COMMIT == 48);
+    assert!(size_of::<Slowly>() == 7 * 8);
     assert!(size_of::<Place>() <= size_of::<[u64; 6]>() && align_of::<Place>() <= align_of::<u64>());
 };
 
-/// Finds a place and answers where its payload goes, or NULL; tells the caller where this thread's state and the word
-/// with its mark are. `frame` is the call site's stack pointer.
+/// `foretrace_place`: finds a place and answers where its payload goes, or NULL. `frame` is the call site's stack
+/// pointer.
 ///
 /// # Safety
-/// `writing`, `here` and `mark` may be written, `size` is set, and `site` is one that `foretrace.h` made.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretrace_place(
-    writing: *mut Writing,
-    site: *const Site,
-    here: *mut *mut u8,
-    mark: *const AtomicPtr<u64>,
-    frame: u64,
-) -> *mut u8 {
-    // SAFETY: the caller's promise; all threads store the same.
-    unsafe { &*mark }.store(foreign::mark().cast_mut(), Ordering::Relaxed);
-    // SAFETY: the caller's promise: this thread's own variable.
-    unsafe { here.write(foreign::thread_state()) };
+/// `slowly` may be written, `size` counts a header, and `site` is one that `foretrace.h` made.
+pub unsafe extern "C" fn place(slowly: *mut Slowly, site: *const Site, size: u64, frame: u64) -> *mut u8 {
     // SAFETY: the caller's promise; what others may change is atomic.
     let site = unsafe { &*site };
-    // SAFETY: the caller's promise: nobody else knows of it.
-    let writing = unsafe { &mut *writing };
     let Some(id) = site.number() else { return ptr::null_mut() };
-    let Some(place) = usize::try_from(writing.size).ok().and_then(|size| foreign::place(size, frame)) else {
+    let Some(place) = usize::try_from(size).ok().and_then(|size| foreign::place(size, frame)) else {
         if foreign::is_off() {
             site.switch_off();
         }
@@ -62,31 +47,31 @@ pub unsafe extern "C" fn foretrace_place(
     let header = ((place.time() << 16) | u64::from(id)).to_le_bytes();
     // SAFETY: the place has room for `size` bytes, which are never fewer than a header's.
     unsafe { at.cast::<[u8; 8]>().write_unaligned(header) };
-    (writing.at, writing.thread) = (at, ptr::null_mut());
+    // SAFETY: the caller's promise: nobody else knows of it.
+    let slowly = unsafe { &mut *slowly };
+    slowly.size = size;
     // SAFETY: large enough and aligned, as asserted above.
-    unsafe { writing.slow.as_mut_ptr().cast::<Place>().write(place) };
+    unsafe { slowly.place.as_mut_ptr().cast::<Place>().write(place) };
     at.wrapping_add(header.len())
 }
 
-/// Ends what [`foretrace_place`] began.
+/// `foretrace_commit`: ends what [`place`] began.
 ///
 /// # Safety
-/// `foretrace_place` answered a place for this `writing`, which was not yet committed.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretrace_commit(writing: *const Writing) {
+/// [`place`] answered a place with this `slowly`, which was not yet committed.
+pub unsafe extern "C" fn commit(slowly: *const Slowly) {
     // SAFETY: the caller's promise.
-    let writing = unsafe { &*writing };
-    // SAFETY: `foretrace_place` put one there, and it is taken only once.
-    let place = unsafe { writing.slow.as_ptr().cast::<Place>().read() };
-    place.commit(writing.size as usize);
+    let slowly = unsafe { &*slowly };
+    // SAFETY: `place` put one there, and it is taken only once.
+    let place = unsafe { slowly.place.as_ptr().cast::<Place>().read() };
+    place.commit(slowly.size as usize);
 }
 
-/// Cuts a field of more than `FT_MAX_BYTES` bytes: how many to keep, so that no character of a text is split. Counted.
+/// `foretrace_cut`: cuts a field of more than `FT_MAX_BYTES` bytes: how many to keep, so that no character of a text is split. Counted.
 ///
 /// # Safety
 /// `text` is NULL (for bytes that are no text) or has more than `FT_MAX_BYTES` bytes.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretrace_cut(text: *const c_char) -> u16 {
+pub unsafe extern "C" fn cut(text: *const c_char) -> u16 {
     foreign::count_cut();
     let mut end = MAX_BYTES;
     if !text.is_null() {

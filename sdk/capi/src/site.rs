@@ -46,12 +46,11 @@ pub struct Field {
 
 const _: () = assert!(offset_of!(Site, fields) == 40 && size_of::<Field>() == 16);
 
-/// Gives a site its number, and the process its ring. Whether to record.
+/// `foretrace_register`: gives a site its number, and the process its ring. Whether to record.
 ///
 /// # Safety
 /// `site` is one that `foretrace.h` made.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn foretrace_register(site: *const Site) -> bool {
+pub unsafe extern "C" fn register(site: *const Site) -> bool {
     // SAFETY: the caller's promise; what others may change is atomic.
     let site = unsafe { &*site };
     let level = Level::from_number(site.level).unwrap_or(Level::Info);
