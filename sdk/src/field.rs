@@ -403,6 +403,7 @@ unsafe impl<F: Field, R: Fields> Fields for (F, R) {
 
 /// Fields that lie one behind the other already.
 #[cfg(feature = "tracing")]
+#[derive(Clone, Copy)]
 pub(crate) struct Laid<'a>(pub &'a [u8]);
 
 // SAFETY: all speak of the same bytes.
@@ -412,6 +413,14 @@ unsafe impl Fields for Laid<'_> {
     const SIGNATURE: u32 = 1;
     const COUNT: usize = 0;
     const SEQUENCES: usize = 0;
+    type Held<'a>
+        = Laid<'a>
+    where
+        Self: 'a;
+
+    fn hold(&self) -> Laid<'_> {
+        *self
+    }
 
     #[inline(always)]
     fn size(&self) -> usize {

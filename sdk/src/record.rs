@@ -130,30 +130,30 @@ pub(crate) fn record_laid(ring: Ring, id: u16, payload: &[u8]) {
 #[cfg(feature = "tracing")]
 #[inline(always)]
 pub(crate) fn record_in_place(lay: impl FnOnce(*mut u8, usize) -> Option<(u16, usize)>) -> bool {
+    let mark = ring::mark();
     let thread = thread::current();
-    // In a forked child the packet is its parent's, and not even what is behind its end may be written.
-    if thread.frame.get() != 0 || !ring::is_live() {
+    // In a forked child the mark is 0: the packet is its parent's, and not even what is behind its end may be written.
+    if thread.frame.get() != mark || mark == 0 {
         return false;
     }
-    thread.frame.set(thread::stack_pointer());
+    thread::note_stack_pointer(&thread.frame);
     compiler_fence(Ordering::SeqCst);
     let done = 'done: {
         let level = &thread.levels[0];
         let commit = level.commit.get();
-        let start = i64::from(commit as u32 / 8) + HEADER as i64;
-        let room = level.limit.get() - start;
+        let start = (commit as u32 / 8) as usize;
+        let room = level.limit.get() - (start + HEADER) as i64;
         if room < 0 {
             break 'done false;
         }
-        let payload = level.base.get().wrapping_add(start as usize);
-        let Some((id, size)) = lay(payload, room as usize) else { break 'done false };
+        let at = level.base.get().wrapping_add(start);
+        let Some((id, size)) = lay(at.wrapping_add(HEADER), room as usize) else { break 'done false };
         let time = clock::counter();
-        if time.wrapping_sub(thread.epoch.get()) >= ring::span() {
+        if time.high as u32 != thread.epoch.get() {
             break 'done false;
         }
-        let header = time << 16 | u64::from(id);
-        // SAFETY: the 8 bytes before the payload, inside the packet.
-        unsafe { payload.wrapping_sub(HEADER).cast::<u64>().write_unaligned(header.to_le()) };
+        // SAFETY: the packet has room for the header, and `lay` has written what follows it.
+        unsafe { write(at, time, u64::from(id) << site::NUMBER, &()) };
         let size = HEADER + size;
         // SAFETY: the packet's commit word, aligned; only used atomically.
         let shared = unsafe { &*level.base.get().wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
@@ -162,7 +162,7 @@ pub(crate) fn record_in_place(lay: impl FnOnce(*mut u8, usize) -> Option<(u16, u
         true
     };
     compiler_fence(Ordering::SeqCst);
-    thread.frame.set(0);
+    thread.frame.set(IDLE);
     done
 }
 
