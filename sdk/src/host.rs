@@ -30,13 +30,13 @@ pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
     (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
 }
 
-/// How large the pool may be: the usual size, less where a limit on files, on the address space or of the cgroup is
-/// near. `None`: there is no room for one.
-pub(crate) fn pool_size() -> Option<u64> {
+/// How large the pool may be: as large as is wanted, less where a limit on files, on the address space or of the cgroup
+/// is near. `None`: there is no room for one.
+pub(crate) fn pool_size(wanted: u64) -> Option<u64> {
     let room = limit(libc::RLIMIT_FSIZE).min(limit(libc::RLIMIT_AS) / 8).saturating_sub(4096);
     // A tenth of what the cgroup may use at all, but the rest of the ring is hardly touched and does not count.
     let group = cgroup_limit().map_or(u64::MAX, |limit| limit / 10);
-    let mut size = DEFAULT_POOL.min(group);
+    let mut size = wanted.min(group);
     // What a ring has besides its pool grows with the pool.
     while size >= MIN_POOL && Geometry::of_pool(size).size > room {
         size -= u64::from(BLOCK_SIZE);

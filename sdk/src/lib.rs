@@ -27,6 +27,10 @@
 //!
 //! The last rule that speaks of an event decides. The variable is read once, before `main`; a program that got
 //! privileges by being executed ignores it. What is wrong with it is said on standard error, and otherwise ignored.
+//!
+//! # How much is kept
+//! The newest 4 MiB of events. A program chooses otherwise by [`start_with`], and who runs it by `FORETRACE_SIZE=64M`
+//! (from `256K` to `64M`).
 
 mod annotation;
 mod atomic;
@@ -47,6 +51,7 @@ mod record;
 mod report;
 mod ring;
 mod site;
+mod size;
 mod slot;
 mod span;
 mod spawn;
@@ -82,6 +87,22 @@ pub use span::Span;
 /// May be called from a signal handler. Takes some 100 µs the first time.
 pub fn start() -> bool {
     ring::live().is_some()
+}
+
+/// Makes the ring now, with a pool of `pool` bytes: from 256 KiB to 64 MiB, in steps of 16 KiB, instead of 4 MiB. Less
+/// where a limit of the process or its cgroup is near; what `FORETRACE_SIZE` says comes first.
+///
+/// False: there is no ring (see [`start`]), `pool` is out of bounds, or there was a ring already, whose size stays. Call
+/// it before the first event.
+///
+/// ```
+/// assert!(foretrace::start_with(16 << 20));
+/// ```
+///
+/// # Signal safety
+/// May be called from a signal handler. Takes some 100 µs.
+pub fn start_with(pool: u64) -> bool {
+    !ring::is_live() && size::ask(pool) && start()
 }
 
 /// The descriptor of the ring's memory, for whoever is to hold it beyond this process's death. `None`: there is no

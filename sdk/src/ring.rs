@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, c
 use foretrace_ring::layout::*;
 
 pub(crate) use crate::words::Ring;
-use crate::{clock, host, switches, thread};
+use crate::{clock, host, size, switches, thread};
 
 /// A page that a forked child finds zeroed (MADV_WIPEONFORK), however it was forked.
 #[repr(C, align(4096))]
@@ -150,7 +150,7 @@ fn first() -> Option<Ring> {
     }
     let cells = match CELLS.load(Ordering::Relaxed) {
         0 => {
-            let mine = Geometry::of_pool(host::pool_size()?).cells;
+            let mine = Geometry::of_pool(host::pool_size(size::wanted())?).cells;
             CELLS.compare_exchange(0, mine, Ordering::Relaxed, Ordering::Relaxed).err().unwrap_or(mine)
         }
         cells => cells,

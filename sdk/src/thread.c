@@ -47,8 +47,9 @@ extern __attribute__((alias("foretrace_page"))) unsigned char foretrace_this_pro
 static pthread_key_t key;
 static int has_key;
 
-/* In ring.rs, switches.rs and writer.rs. */
+/* In ring.rs, size.rs, switches.rs and writer.rs. */
 HIDDEN void foretrace_forked(void);
+HIDDEN void foretrace_read_size(void);
 HIDDEN void foretrace_read_switches(void);
 HIDDEN void foretrace_thread_ends(void);
 
@@ -84,4 +85,5 @@ __attribute__((constructor)) static void prepare(void)
     has_key = pthread_key_create(&key, thread_ends) == 0;
     pthread_atfork(0, 0, foretrace_forked);
     foretrace_read_switches();
+    foretrace_read_size();
 }

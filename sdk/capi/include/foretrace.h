@@ -81,6 +81,13 @@ enum ft_class { FT_PUBLIC = 0, FT_PERSONAL = 1, FT_SECRET = 2 };
  * Signal safety: none needed; may be used in a signal handler. */
 int ft_start(void);
 
+/* The same with a pool of POOL bytes instead of 4 MiB: from 256 KiB to 64 MiB, in steps of 16 KiB. Less where a limit of
+ * the process or its cgroup is near; what FORETRACE_SIZE=64M in the environment says comes first. 0, or -1 where there
+ * can be no ring, POOL is out of bounds, or there was a ring already, whose size stays: call it before the first event.
+ *
+ * Signal safety: none needed; may be used in a signal handler. */
+int ft_start_with(uint64_t pool);
+
 /* Whether events are recorded at this moment. False before the first event or ft_start.
  *
  * Signal safety: may be used in signal handlers. */

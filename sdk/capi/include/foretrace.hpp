@@ -50,6 +50,14 @@ inline bool start() noexcept
     return ft_start() == 0;
 }
 
+/* The same with a pool of so many bytes, as ft_start_with.
+ *
+ * Signal safety: may be used in a signal handler. */
+inline bool start_with(std::uint64_t pool) noexcept
+{
+    return ft_start_with(pool) == 0;
+}
+
 /* Whether events are recorded at this moment.
  *
  * Signal safety: may be used in signal handlers. */

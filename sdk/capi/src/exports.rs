@@ -38,6 +38,7 @@ macro_rules! export {
 
 export! {
     "ft_start": crate::start;
+    "ft_start_with": crate::start_with;
     "ft_enabled": crate::enabled;
     "ft_annotate": crate::annotate;
     "foretrace_report_error": crate::report_error;

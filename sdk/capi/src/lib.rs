@@ -21,6 +21,11 @@ extern "C" fn start() -> c_int {
     answer(foretrace::start())
 }
 
+/// `ft_start_with`, as `foretrace.h` has it.
+extern "C" fn start_with(pool: u64) -> c_int {
+    answer(foretrace::start_with(pool))
+}
+
 /// `ft_enabled`, as `foretrace.h` has it.
 extern "C" fn enabled() -> bool {
     foreign::is_live()
