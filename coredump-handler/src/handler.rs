@@ -1,7 +1,7 @@
-//! What the kernel runs when a process crashes: three processes with one duty each.
+//! What handles a crash, whether the kernel ran us or we answered its socket: three processes with one duty each.
 //!
 //! ```text
-//!   kernel ──core──▶ supervisor    holds the pipe, counts the time, publishes; parses five numbers
+//!   kernel ──core──▶ supervisor    holds the pipe or socket, counts the time, publishes; parses five numbers
 //!                     │       ▲
 //!               forks │       │ how far it is, "let it go", "done"
 //!                     ▼       │
@@ -17,18 +17,43 @@ mod arguments;
 mod broker;
 mod channel;
 mod child;
+mod connection;
 mod group;
 mod head;
+mod identity;
 mod last_words;
 mod locker;
 mod logs;
 pub mod sandbox;
+mod serve;
 pub(crate) mod state;
 mod supervisor;
 mod worker;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use foretrace_report::schema::Problem;
+use foretrace_report::text::escape;
+
+use crate::journal;
+
 pub use arguments::{Crash, SPECIFIERS, WrongArguments};
-pub use supervisor::{Handled, handle};
+pub use serve::serve;
+pub use supervisor::Handled;
+
+/// Makes a report of a crash whose core comes on standard input. Whether there is one now; if not, the kernel's log
+/// says why, for nobody sees a terminal.
+pub fn respond(crash: &Crash, problems: Vec<Problem>) -> bool {
+    let handled = catch_unwind(AssertUnwindSafe(|| supervisor::handle(crash, problems)));
+    let why = match handled {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => format!("no report could be written: {error:#}"),
+        Err(_) => "no report could be written: the handler itself failed".to_owned(),
+    };
+    journal::log(&why);
+    eprintln!("foretrace-coredump: {}", escape(&why));
+    false
+}
 
 /// The time of a crash as RFC 3339 in UTC. The kernel gives whole seconds; how far into that second it was, our own
 /// clock says, so that crashes of the same second keep their order.

@@ -4,6 +4,8 @@
 //! that was written here: another program may have taken its place meanwhile. Every value that is written is read
 //! back.
 
+mod mode;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,8 @@ use foretrace_store::Places;
 use serde::{Deserialize, Serialize};
 
 use crate::handler::SPECIFIERS;
+
+pub use mode::Mode;
 
 /// The kernel cuts core_pattern off behind so many bytes.
 const LONGEST_PATTERN: usize = 127;
@@ -24,6 +28,9 @@ const DEFAULTS: Values =
     Values { core_pattern: String::new(), core_pipe_limit: String::new(), suid_dumpable: String::new() };
 
 const SAVED: &str = "installed.json";
+const SOCKET: &str = "coredump.socket";
+/// The kernel's socket addresses hold a path of so many bytes.
+const LONGEST_SOCKET: usize = 107;
 
 /// Why the handler could not be installed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,15 @@ pub enum InstallError {
     /// The path cannot stand in a pattern.
     #[error("{}: a path in core_pattern must be absolute, and without spaces", .0.display())]
     Path(PathBuf),
+    /// The kernel knows no coredump socket.
+    #[error("Linux {0} has no coredump socket (6.16 and later have it): use --mode pipe")]
+    NoSocket(String),
+    /// Crashes would be lost.
+    #[error(
+        "nobody answers {}: start `foretrace-coredump serve` first (with systemd: systemctl enable --now foretrace-coredump.socket)",
+        .0.display()
+    )]
+    NobodyAnswers(PathBuf),
     /// The kernel did not keep what was written.
     #[error("{} is '{found}' after '{written}' was written", .path.display())]
     NotKept {
@@ -81,13 +97,27 @@ pub struct Values {
 struct Saved {
     before: Values,
     written: Values,
+    // Where the socket was written: the core_pattern while nobody answers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fallback: Option<String>,
+}
+
+impl Saved {
+    fn wrote(&self, pattern: &str) -> bool {
+        pattern == self.written.core_pattern || self.fallback.as_deref() == Some(pattern)
+    }
 }
 
 /// How things stand, as `status --json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Whether the kernel runs this program.
+    /// Whether the kernel gives crashes to this program.
     pub installed: bool,
+    /// How it does so now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Whether somebody answers the coredump socket.
+    pub answered: bool,
     /// The settings as they are.
     pub settings: Values,
     /// The settings that `uninstall` would bring back.
@@ -112,19 +142,57 @@ pub struct Installation<'a> {
     // `/proc/sys`, but in this file's tests.
     settings: PathBuf,
     program: PathBuf,
+    // The kernel's.
+    release: String,
 }
 
 impl<'a> Installation<'a> {
     /// The installation of `program` for the reports in `places`.
     pub fn new(places: &'a Places, program: &Path) -> Installation<'a> {
-        Installation { places, settings: "/proc/sys".into(), program: program.to_path_buf() }
+        let release = nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
+        Installation {
+            places,
+            settings: "/proc/sys".into(),
+            program: program.to_path_buf(),
+            release: release.unwrap_or_default(),
+        }
     }
 
-    /// The value of core_pattern that makes the kernel run this program.
+    /// The socket that `foretrace-coredump serve` answers.
+    pub fn socket(&self) -> PathBuf {
+        self.places.runtime().join(SOCKET)
+    }
+
+    /// The best that this kernel and machine offer: the socket where somebody answers it, else the pipe.
+    pub fn best(&self) -> Mode {
+        let offered = mode::socket_prefix(&self.release).is_some();
+        if offered && mode::answers(&self.socket()) { Mode::Socket } else { Mode::Pipe }
+    }
+
+    /// The value of core_pattern that gives crashes to this program.
     ///
     /// # Errors
-    /// A path that a pattern cannot hold.
-    pub fn pattern(&self) -> Result<String, InstallError> {
+    /// A path that a pattern cannot hold, or a kernel without the mode.
+    pub fn pattern(&self, mode: Mode) -> Result<String, InstallError> {
+        match mode {
+            Mode::Pipe => self.pipe_pattern(),
+            Mode::Socket => self.socket_pattern(),
+        }
+    }
+
+    fn socket_pattern(&self) -> Result<String, InstallError> {
+        let prefix =
+            mode::socket_prefix(&self.release).ok_or_else(|| InstallError::NoSocket(self.release.clone()))?;
+        let socket = self.socket();
+        let path = plain(&socket)?;
+        let length = prefix.len() + path.len();
+        if path.len() > LONGEST_SOCKET || length > LONGEST_PATTERN {
+            return Err(InstallError::TooLong(length));
+        }
+        Ok(format!("{prefix}{path}"))
+    }
+
+    fn pipe_pattern(&self) -> Result<String, InstallError> {
         let mut pattern = format!("|{}", plain(&self.program)?);
         if self.places.root() != Path::new("/") {
             pattern.push_str(&format!(" --root {}", plain(self.places.root())?));
@@ -140,20 +208,26 @@ impl<'a> Installation<'a> {
     /// Saves the settings and takes them over. Installing again keeps what was saved first.
     ///
     /// # Errors
-    /// A setting that cannot be written; those written before it are put back.
-    pub fn install(&self) -> Result<Values, InstallError> {
-        let written = Values {
-            core_pattern: self.pattern()?,
-            core_pipe_limit: PIPE_LIMIT.into(),
-            suid_dumpable: SUID_DUMPABLE.into(),
+    /// A setting that cannot be written; those written before it are put back. A mode that the kernel does not have,
+    /// or a socket that nobody answers.
+    pub fn install(&self, mode: Mode) -> Result<Values, InstallError> {
+        let core_pattern = self.pattern(mode)?;
+        let fallback = match mode {
+            Mode::Pipe => None,
+            Mode::Socket if !mode::answers(&self.socket()) => {
+                return Err(InstallError::NobodyAnswers(self.socket()));
+            }
+            Mode::Socket => Some(self.pipe_pattern()?),
         };
+        let written =
+            Values { core_pattern, core_pipe_limit: PIPE_LIMIT.into(), suid_dumpable: SUID_DUMPABLE.into() };
         let now = self.values()?;
         let before = match self.saved()? {
-            Some(saved) if saved.written.core_pattern == now.core_pattern => saved.before,
+            Some(saved) if saved.wrote(&now.core_pattern) => saved.before,
             _ if now.core_pattern == written.core_pattern => DEFAULTS,
             _ => now.clone(),
         };
-        self.save(&Saved { before, written: written.clone() })?;
+        self.save(&Saved { before, written: written.clone(), fallback })?;
         for name in Name::ALL {
             if let Err(error) = self.write(name, name.of(&written)) {
                 for name in Name::ALL {
@@ -180,7 +254,11 @@ impl<'a> Installation<'a> {
                 "" => name.default(),
                 before => before,
             };
-            if name.of(&now) == name.of(&saved.written) {
+            let ours = match name {
+                Name::CorePattern => saved.wrote(&now.core_pattern),
+                Name::CorePipeLimit | Name::SuidDumpable => name.of(&now) == name.of(&saved.written),
+            };
+            if ours {
                 self.write(name, before)?;
                 removed.restored.push(format!("{} = {before}", name.sysctl()));
             } else {
@@ -191,6 +269,34 @@ impl<'a> Installation<'a> {
         Ok(removed)
     }
 
+    /// Makes the kernel use the socket again, where it was told to and uses the pipe meanwhile. Whether it had to be.
+    ///
+    /// # Errors
+    /// A setting that cannot be read or written.
+    pub fn raise(&self) -> Result<bool, InstallError> {
+        self.turn(|saved, fallback| (fallback, saved.written.core_pattern.clone()))
+    }
+
+    /// Makes the kernel use the pipe, where it uses the socket that nobody will answer any more. Whether it had to be.
+    ///
+    /// # Errors
+    /// A setting that cannot be read or written.
+    pub fn fall_back(&self) -> Result<bool, InstallError> {
+        self.turn(|saved, fallback| (saved.written.core_pattern.clone(), fallback))
+    }
+
+    // Replaces one of our patterns by another, but nobody else's.
+    fn turn(&self, change: impl Fn(&Saved, String) -> (String, String)) -> Result<bool, InstallError> {
+        let Some(saved) = self.saved()? else { return Ok(false) };
+        let Some(fallback) = saved.fallback.clone() else { return Ok(false) };
+        let (from, to) = change(&saved, fallback);
+        let due = self.read(Name::CorePattern)? == from;
+        if due {
+            self.write(Name::CorePattern, &to)?;
+        }
+        Ok(due)
+    }
+
     /// How things stand.
     ///
     /// # Errors
@@ -199,23 +305,40 @@ impl<'a> Installation<'a> {
         let settings = self.values()?;
         let saved = self.saved()?;
         let own = format!("|{} ", self.program.display());
-        let installed = settings.core_pattern.starts_with(&own);
+        let socket = self.socket().display().to_string();
+        let mode = match settings.core_pattern.trim_start_matches('@') {
+            path if path == socket && path != settings.core_pattern => Some(Mode::Socket),
+            pattern if pattern.starts_with(&own) => Some(Mode::Pipe),
+            _ => None,
+        };
+        let installed = mode.is_some();
+        let answered = mode::answers(&self.socket());
         let mut problems = Vec::new();
+        if mode == Some(Mode::Socket) && !answered {
+            problems.push("nobody answers the coredump socket, so crashes are lost: start `foretrace-coredump serve`, or install with --mode pipe".into());
+        }
+        let fallen = saved.as_ref().and_then(|saved| saved.fallback.as_ref()) == Some(&settings.core_pattern);
+        if fallen {
+            problems.push("nobody answered the coredump socket, so crashes go through the pipe until `foretrace-coredump serve` is started".into());
+        }
         if !installed {
             problems.push(match saved {
                 Some(_) => "another program has taken core_pattern since the installation".into(),
                 None => "the handler is not installed: run `foretrace-coredump install`".to_owned(),
             });
-        } else if self.pattern().is_ok_and(|pattern| pattern != settings.core_pattern) {
+        } else if mode
+            .and_then(|mode| self.pattern(mode).ok())
+            .is_some_and(|pattern| pattern != settings.core_pattern)
+        {
             problems.push("core_pattern runs this program with other arguments: install it again".into());
         }
-        if installed && settings.core_pipe_limit == "0" {
+        if mode == Some(Mode::Pipe) && settings.core_pipe_limit == "0" {
             problems.push("kernel.core_pipe_limit is 0: processes do not wait for the handler".into());
         }
         if installed && settings.suid_dumpable == "0" {
             problems.push("fs.suid_dumpable is 0: programs that change their user get no report".into());
         }
-        Ok(Status { installed, settings, before: saved.map(|saved| saved.before), problems })
+        Ok(Status { installed, mode, answered, settings, before: saved.map(|saved| saved.before), problems })
     }
 
     fn values(&self) -> Result<Values, InstallError> {
@@ -360,14 +483,28 @@ mod tests {
 
         fn installation(&self) -> Installation<'_> {
             let program = PathBuf::from("/usr/lib/foretrace/foretrace-coredump");
-            Installation { places: &self.places, settings: self.settings(), program }
+            Installation {
+                places: &self.places,
+                settings: self.settings(),
+                program,
+                release: "6.18.0".into(),
+            }
+        }
+
+        // Somebody who answers the socket, for as many askings.
+        fn answer(&self, askings: usize) -> std::thread::JoinHandle<()> {
+            fs::create_dir_all(self.places.runtime()).unwrap();
+            let socket = self.installation().socket();
+            let _ = fs::remove_file(&socket);
+            let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+            std::thread::spawn(move || (0..askings).for_each(|_| drop(listener.accept().unwrap())))
         }
     }
 
     #[test]
     fn uninstall_brings_back_what_install_found() {
         let machine = Machine::new("|/usr/lib/systemd/systemd-coredump %P");
-        let written = machine.installation().install().unwrap();
+        let written = machine.installation().install(Mode::Pipe).unwrap();
         assert!(written.core_pattern.ends_with("%P %u %g %s %t %c %h %d %F"));
         assert_eq!(machine.value("kernel/core_pattern"), written.core_pattern);
         assert_eq!(machine.value("kernel/core_pipe_limit"), "256");
@@ -382,8 +519,8 @@ mod tests {
     #[test]
     fn installing_twice_does_not_forget_what_was_there_first() {
         let machine = Machine::new("core.%p");
-        machine.installation().install().unwrap();
-        machine.installation().install().unwrap();
+        machine.installation().install(Mode::Pipe).unwrap();
+        machine.installation().install(Mode::Pipe).unwrap();
         machine.installation().uninstall().unwrap();
         assert_eq!(machine.value("kernel/core_pattern"), "core.%p");
     }
@@ -391,7 +528,7 @@ mod tests {
     #[test]
     fn what_somebody_else_has_set_meanwhile_is_left_alone() {
         let machine = Machine::new("core");
-        machine.installation().install().unwrap();
+        machine.installation().install(Mode::Pipe).unwrap();
         machine.set("kernel/core_pattern", "|/other");
         let status = machine.installation().status().unwrap();
         assert!(!status.installed && !status.problems.is_empty());
@@ -399,6 +536,60 @@ mod tests {
         assert_eq!(removed.left, ["kernel.core_pattern = |/other"]);
         assert_eq!(machine.value("kernel/core_pattern"), "|/other");
         assert_eq!(machine.value("kernel/core_pipe_limit"), "16");
+    }
+
+    #[test]
+    fn the_socket_is_taken_only_where_somebody_answers_it() {
+        let machine = Machine::new("core");
+        let old = Installation { release: "6.1.0-37-amd64".into(), ..machine.installation() };
+        assert_eq!((old.best(), machine.installation().best()), (Mode::Pipe, Mode::Pipe));
+        assert!(matches!(machine.installation().install(Mode::Socket), Err(InstallError::NobodyAnswers(_))));
+        assert!(matches!(old.install(Mode::Socket), Err(InstallError::NoSocket(_))));
+        assert_eq!(machine.value("kernel/core_pattern"), "core");
+        let server = machine.answer(3);
+        assert_eq!(machine.installation().best(), Mode::Socket);
+        machine.installation().install(Mode::Socket).unwrap();
+        let pattern = machine.value("kernel/core_pattern");
+        assert!(
+            pattern.starts_with("@@/") && pattern.ends_with("/run/foretrace/coredump.socket"),
+            "{pattern}"
+        );
+        let status = machine.installation().status().unwrap();
+        assert_eq!((status.mode, status.answered, status.problems), (Some(Mode::Socket), true, vec![]));
+        server.join().unwrap();
+        let status = machine.installation().status().unwrap();
+        assert!(status.problems[0].contains("nobody answers"), "{:?}", status.problems);
+    }
+
+    #[test]
+    fn while_nobody_answers_the_pipe_stands_in_for_the_socket_and_uninstalling_knows_both() {
+        let machine = Machine::new("core.%p");
+        let server = machine.answer(1);
+        machine.installation().install(Mode::Socket).unwrap();
+        server.join().unwrap();
+        let socket = machine.value("kernel/core_pattern");
+        assert!(!machine.installation().raise().unwrap());
+        assert!(machine.installation().fall_back().unwrap());
+        assert!(machine.value("kernel/core_pattern").starts_with("|/usr/lib/foretrace/"));
+        assert!(!machine.installation().fall_back().unwrap());
+        let status = machine.installation().status().unwrap();
+        assert!(status.mode == Some(Mode::Pipe) && !status.problems.is_empty());
+        assert!(machine.installation().raise().unwrap());
+        assert_eq!(machine.value("kernel/core_pattern"), socket);
+        machine.installation().fall_back().unwrap();
+        machine.installation().uninstall().unwrap();
+        assert_eq!(machine.value("kernel/core_pattern"), "core.%p");
+    }
+
+    #[test]
+    fn falling_back_and_rising_leave_another_programs_pattern_alone() {
+        let machine = Machine::new("core");
+        let server = machine.answer(1);
+        machine.installation().install(Mode::Socket).unwrap();
+        server.join().unwrap();
+        machine.set("kernel/core_pattern", "|/other");
+        assert!(!machine.installation().fall_back().unwrap() && !machine.installation().raise().unwrap());
+        assert_eq!(machine.value("kernel/core_pattern"), "|/other");
     }
 
     #[test]
@@ -412,7 +603,7 @@ mod tests {
     #[test]
     fn a_pattern_that_the_kernel_would_cut_or_split_is_refused() {
         let places = Places::system(Path::new("/"));
-        let pattern = |program: &str| Installation::new(&places, Path::new(program)).pattern();
+        let pattern = |program: &str| Installation::new(&places, Path::new(program)).pattern(Mode::Pipe);
         assert!(matches!(pattern(&format!("/{}", "a".repeat(120))), Err(InstallError::TooLong(_))));
         for program in ["/a b/c", "/a%b", "relative", "/a\nb"] {
             assert!(matches!(pattern(program), Err(InstallError::Path(_))), "{program}");
@@ -427,7 +618,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         // Reads as something else than what was written.
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(matches!(machine.installation().install(), Err(InstallError::NotKept { .. })));
+        assert!(matches!(machine.installation().install(Mode::Pipe), Err(InstallError::NotKept { .. })));
         assert_eq!(machine.value("kernel/core_pipe_limit"), "16");
         assert!(!machine.installation().saved_path().exists());
     }

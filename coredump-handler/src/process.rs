@@ -325,10 +325,29 @@ pub fn innermost_pid(status: &[u8]) -> Option<u32> {
 
 /// The process's start time in clock ticks since boot, from `stat`.
 pub fn start_time(stat: &[u8]) -> Option<u64> {
+    stat_field(stat, 22)
+}
+
+/// The signal that ends a process while its core is written, from `stat`.
+pub fn fatal_signal(stat: &[u8]) -> Option<i32> {
+    let exit_code: i32 = stat_field(stat, 52)?;
+    Some(exit_code & 0x7f).filter(|signal| *signal != 0)
+}
+
+/// The soft limit for core files in bytes, from `limits`.
+pub fn core_limit(limits: &[u8]) -> Option<u64> {
+    match field(limits, b"Max core file size")?.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        bytes => bytes.parse().ok(),
+    }
+}
+
+// A field of `stat`, numbered from 1 as in proc(5).
+fn stat_field<T: std::str::FromStr>(stat: &[u8], number: usize) -> Option<T> {
     // The command name stands in parentheses and can hold anything, also parentheses: the last one counts.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_whitespace().nth(22 - 3)?.parse().ok()
+    rest.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
 }
 
 // File systems whose server is another machine or process; whoever runs it decides when a read returns.
@@ -411,6 +430,26 @@ mod tests {
         assert_eq!(start_time(stat), Some(4242));
         assert_eq!(start_time(b"7 (a"), None);
         assert_eq!(start_time(b""), None);
+    }
+
+    #[test]
+    fn the_fatal_signal_is_what_the_process_will_end_by() {
+        let stat = |last: &str| format!("7 (a) S {} {last}\n", vec!["0"; 48].join(" ")).into_bytes();
+        assert_eq!(fatal_signal(&stat("11")), Some(11));
+        assert_eq!(fatal_signal(&stat("139")), Some(11));
+        assert_eq!(fatal_signal(&stat("0")), None);
+    }
+
+    #[test]
+    fn a_core_limit_is_bytes_or_none_at_all() {
+        let limits = |value: &str| {
+            format!(
+                "Limit   Soft\nMax core file size        {value}            unlimited            bytes     \n"
+            )
+        };
+        assert_eq!(core_limit(limits("0").as_bytes()), Some(0));
+        assert_eq!(core_limit(limits("unlimited").as_bytes()), Some(u64::MAX));
+        assert_eq!(core_limit(b"Max cpu time 1\n"), None);
     }
 
     #[test]

@@ -125,11 +125,15 @@ fn is_successor(report: &Report, pid: i32, now: jiff::Timestamp) -> bool {
 }
 
 fn names_handler(pattern: &str) -> bool {
+    if let Some(socket) = pattern.strip_prefix('@') {
+        return socket.ends_with("/foretrace/coredump.socket");
+    }
     let program = pattern.strip_prefix('|').and_then(|command| command.split_whitespace().next());
     program.and_then(|program| Path::new(program).file_name()).is_some_and(|name| name == HANDLER)
 }
 
-fn shows_dump(status: &[u8]) -> bool {
+/// Whether `status` is that of a process whose core is being written.
+pub(crate) fn shows_dump(status: &[u8]) -> bool {
     status.split(|byte| *byte == b'\n').any(|line| line == b"CoreDumping:\t1")
 }
 
@@ -138,7 +142,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_handler_is_known_by_its_program() {
+    fn the_handler_is_known_by_its_program_or_socket() {
+        assert!(names_handler("@@/run/foretrace/coredump.socket"));
+        assert!(!names_handler("@@/run/systemd/coredumpd/kernel"));
         assert!(names_handler("|/usr/libexec/foretrace-coredump %P %u %g"));
         assert!(names_handler("|/opt/a/foretrace-coredump --root /tmp/r %P"));
         for other in

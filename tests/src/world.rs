@@ -4,13 +4,16 @@
 use std::collections::HashSet;
 use std::env;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -77,6 +80,13 @@ impl World {
     pub fn foretrace(&self) -> Command {
         let mut command = Command::new(self.program("foretrace"));
         command.env("FORETRACE_ROOT", self.root()).env("NO_COLOR", "1").env_remove("XDG_STATE_HOME");
+        command
+    }
+
+    /// A `foretrace-coredump` command in this world.
+    pub fn coredump(&self) -> Command {
+        let mut command = Command::new(self.program("foretrace-coredump"));
+        command.env("FORETRACE_ROOT", self.root());
         command
     }
 
@@ -161,10 +171,20 @@ impl World {
     }
 }
 
-/// A world whose handler the kernel runs. Dropping it puts the machine's settings back.
+/// How the kernel reaches the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It runs it.
+    Pipe,
+    /// It connects to a server's socket.
+    Socket,
+}
+
+/// A world whose handler gets the kernel's crashes. Dropping it puts the machine's settings back.
 pub struct Installed {
     // Dropped first: no handler may start in a world that is being removed.
     kernel: KernelSettings,
+    acceptor: Option<Acceptor>,
     world: World,
 }
 
@@ -174,14 +194,32 @@ impl Installed {
     /// # Errors
     /// Not root, or an installation that fails.
     pub fn new() -> Result<Self> {
+        Installed::through(Mode::Pipe)
+    }
+
+    /// The same through the pipe or the socket.
+    ///
+    /// # Errors
+    /// As [`Installed::new`], or a server that does not start.
+    pub fn through(mode: Mode) -> Result<Self> {
         let kernel = KernelSettings::take()?;
         let world = World::new()?;
-        command::run(
-            Command::new(world.program("foretrace-coredump")).arg("install").arg("--root").arg(world.root()),
-        )?
-        .success()
-        .context("the handler does not install itself")?;
-        Ok(Installed { kernel, world })
+        let (acceptor, name) = match mode {
+            Mode::Pipe => (None, "pipe"),
+            Mode::Socket => (Some(Acceptor::start(&world)?), "socket"),
+        };
+        command::run(world.coredump().args(["install", "--mode", name]))?
+            .success()
+            .context("the handler does not install itself")?;
+        Ok(Installed { kernel, acceptor, world })
+    }
+
+    /// The server of the coredump socket.
+    ///
+    /// # Errors
+    /// This world uses the pipe.
+    pub fn acceptor(&mut self) -> Result<&mut Acceptor> {
+        self.acceptor.as_mut().context("no acceptor in this world")
     }
 
     /// The settings that are held.
@@ -200,6 +238,53 @@ impl Installed {
             bail!("the victim did not crash: {ended}");
         }
         self.wait_for_new_report(&known)
+    }
+}
+
+/// A running `foretrace-coredump serve`. Dropping it ends it.
+pub struct Acceptor(Child);
+
+impl Acceptor {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(world: &World) -> Result<Self> {
+        Acceptor::from_command(world.coredump().arg("serve"))
+    }
+
+    /// The same with a command of the test's own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn from_command(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let said = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+        let acceptor = Acceptor(child);
+        let answering = said.map_while(Result::ok).any(|line| line.starts_with("answering "));
+        ensure!(answering, "foretrace-coredump serve does not answer");
+        Ok(acceptor)
+    }
+
+    /// The process that holds the socket.
+    pub fn keeper(&self) -> Pid {
+        Pid::from_raw(self.0.id() as i32)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // It has ended already where the test ended it.
+        let _ = kill(self.keeper(), Signal::SIGTERM);
+        let _ = self.0.wait();
     }
 }
 

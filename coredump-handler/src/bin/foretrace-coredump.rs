@@ -4,14 +4,13 @@
 //! crash is handled is said in the kernel's log.
 
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use foretrace_capture::handler::{self, Crash};
-use foretrace_capture::install::Installation;
+use foretrace_capture::install::{Installation, Mode};
 use foretrace_capture::journal;
 use foretrace_report::text::escape;
 use foretrace_store::Places;
@@ -29,10 +28,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make the kernel run this program when a process crashes.
-    Install,
+    /// Make the kernel give crashes to this program.
+    Install {
+        /// How the kernel reaches it; without this the best that is offered: the socket where `serve` answers it,
+        /// else the pipe.
+        #[arg(long, value_name = "MODE")]
+        mode: Option<Mode>,
+    },
     /// Put back what was there before, where nobody else has changed it.
     Uninstall,
+    /// Answer the coredump socket, for `install --mode socket`. Ends by SIGTERM; the pipe stands in then.
+    Serve,
     /// Say whether crashes become reports, and what keeps them from it.
     Status {
         /// Print one JSON object.
@@ -44,7 +50,15 @@ enum Command {
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if Crash::is_meant(&arguments) {
-        return crashed(&arguments);
+        let made = match Crash::parse(&arguments) {
+            Ok(crash) => handler::respond(&crash, Vec::new()),
+            Err(error) => {
+                journal::log(&error.to_string());
+                eprintln!("foretrace-coredump: {error}");
+                false
+            }
+        };
+        return if made { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     match run(&Arguments::parse()) {
         Ok(code) => code,
@@ -55,21 +69,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn crashed(arguments: &[OsString]) -> ExitCode {
-    let handled = catch_unwind(AssertUnwindSafe(|| -> Result<()> {
-        handler::handle(&Crash::parse(arguments)?)?;
-        Ok(())
-    }));
-    let why = match handled {
-        Ok(Ok(())) => return ExitCode::SUCCESS,
-        Ok(Err(error)) => format!("no report could be written: {error:#}"),
-        Err(_) => "no report could be written: the handler itself failed".to_owned(),
-    };
-    journal::log(&why);
-    eprintln!("foretrace-coredump: {}", escape(&why));
-    ExitCode::FAILURE
-}
-
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     let root = arguments.root.clone().or_else(|| std::env::var_os("FORETRACE_ROOT").map(PathBuf::from));
     let root = std::path::absolute(root.unwrap_or("/".into())).context("the root directory")?;
@@ -77,13 +76,18 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let program = std::env::current_exe().context("this program's own path")?;
     let installation = Installation::new(&places, &program);
     match arguments.command {
-        Command::Install => {
-            let written = installation.install().context("the handler was not installed")?;
+        Command::Install { mode } => {
+            let mode = mode.unwrap_or_else(|| installation.best());
+            let written = installation.install(mode).context("the handler was not installed")?;
             println!("kernel.core_pattern = {}", escape(&written.core_pattern));
             println!("kernel.core_pipe_limit = {}", written.core_pipe_limit);
             println!("fs.suid_dumpable = {}", written.suid_dumpable);
-            println!("Crashes become reports from now on; `foretrace list` shows them.");
+            println!(
+                "Crashes become reports from now on, through the {}; `foretrace list` shows them.",
+                mode.name()
+            );
         }
+        Command::Serve => handler::serve(&places, &installation)?,
         Command::Uninstall => {
             let removed = installation.uninstall().context("the handler was not removed")?;
             removed.restored.iter().for_each(|setting| println!("{}", escape(setting)));
@@ -100,10 +104,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             if json {
                 println!("{}", serde_json::to_string(&status)?);
             } else {
-                println!("{}", if status.installed { "installed" } else { "not installed" });
+                match status.mode {
+                    Some(mode) => println!("installed, through the {}", mode.name()),
+                    None => println!("not installed"),
+                }
                 println!("kernel.core_pattern = {}", escape(&status.settings.core_pattern));
                 println!("kernel.core_pipe_limit = {}", escape(&status.settings.core_pipe_limit));
                 println!("fs.suid_dumpable = {}", escape(&status.settings.suid_dumpable));
+                let answered = if status.answered { "answered" } else { "not answered" };
+                println!("{}: {answered}", escape(&installation.socket().display().to_string()));
                 status.problems.iter().for_each(|problem| println!("{problem}"));
             }
             return Ok(if status.installed { ExitCode::SUCCESS } else { ExitCode::FAILURE });

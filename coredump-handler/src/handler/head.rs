@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// More is never read: 20,000 threads with the largest register state.
@@ -149,6 +151,18 @@ impl Collector {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => self.state = State::Cut,
             }
+        }
+    }
+
+    /// Takes all of it, waiting for what comes late until `until`.
+    pub fn wait(&mut self, until: Instant) {
+        loop {
+            self.advance();
+            let left = until.saturating_duration_since(Instant::now());
+            let Some(input) = self.input().filter(|_| !left.is_zero()) else { return };
+            let patience = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            // A failing poll leaves only the next look.
+            let _ = poll(&mut [PollFd::new(input, PollFlags::POLLIN)], patience);
         }
     }
 

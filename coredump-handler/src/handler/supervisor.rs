@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -21,6 +22,7 @@ use super::broker::Broker;
 use super::channel::{Channel, HeadReady, Progress, Stage};
 use super::child::{self, Child};
 use super::head::{Collector, State};
+use super::identity::{Identity, identify, recognise};
 use super::locker::Locker;
 use super::worker::{Effort, Task};
 use super::{group, logs};
@@ -40,29 +42,40 @@ pub struct Handled {
     pub signature: String,
 }
 
-/// Makes a report of a crash. Standard input is the kernel's pipe.
+/// Makes a report of a crash. Standard input is the kernel's pipe or socket; `problems` are known already.
 ///
 /// # Errors
 /// No report could be placed at all: the store cannot be written.
-pub fn handle(crash: &Crash) -> anyhow::Result<Handled> {
+pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Handled> {
     let begun = Instant::now();
     guard()?;
     let places = Places::system(&crash.root);
     let (settings, warnings) = Settings::load(&places);
-    let mut problems: Vec<Problem> = warnings
-        .iter()
-        .map(|warning| Problem::new("settings", format!("{}: {}", warning.file.display(), warning.text)))
-        .collect();
-    let process = identify(crash, &mut problems);
+    let warned = |file: &Path, text: &str| Problem::new("settings", format!("{}: {text}", file.display()));
+    problems.extend(warnings.iter().map(|warning| warned(&warning.file, &warning.text)));
+    let identity = identify(crash, &mut problems);
+    let patience = Patience::from(begun, settings.capture.timeout);
+    let mut head =
+        Collector::new(child::standard_input()?).context("standard input is not the kernel's pipe")?;
+    let process = match identity {
+        Identity::Certain(process) => Some(process),
+        Identity::Gone => None,
+        Identity::ByNumber(process) => {
+            head.wait(patience.attempt(begun, SHARES[0]).head);
+            let (process, problem) = recognise(process, crash, head.file());
+            problems.push(problem);
+            process
+        }
+    };
     let credentials = process.as_ref().and_then(|process| process.read(Part::Auxv).ok());
     let credentials = credentials.as_deref().and_then(Credentials::from_auxv);
     let mut supervisor = Supervisor {
         crash,
         places,
-        patience: Patience::from(begun, settings.capture.timeout),
+        patience,
         id: foretrace_store::random_id()?,
         owner: owner(crash.uid, crash.gid, crash.dumpable, credentials),
-        head: Collector::new(child::standard_input()?).context("standard input is not the kernel's pipe")?,
+        head,
         locker: Locker::new()?,
         process,
         group: group::open(),
@@ -92,6 +105,9 @@ struct Supervisor<'a> {
     problems: Vec<Problem>,
     environment: Vec<String>,
 }
+
+// How much of the time that is left each attempt may take, in percent.
+const SHARES: [u32; 3] = [70, 60, 100];
 
 // When what is given up on. The whole ends in time however often something hangs.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +172,7 @@ impl Drop for Attempt {
 impl Supervisor<'_> {
     fn report(&mut self) -> anyhow::Result<Handled> {
         let mut effort = Effort::FULL;
-        for share in [70, 60, 100] {
+        for share in SHARES {
             let deadlines = self.patience.attempt(Instant::now(), share);
             let failed = match self.attempt(effort, deadlines) {
                 Ok(handled) => return Ok(handled),
@@ -396,40 +412,13 @@ impl Attempt {
     }
 }
 
-// The handler's own crash must not start another handler: with this limit the kernel stops at the first.
-fn guard() -> anyhow::Result<()> {
+/// The handler's own crash must not start another handler: with this limit the kernel stops at the first that it would
+/// start, and what is not dumpable never connects to the coredump socket.
+pub fn guard() -> anyhow::Result<()> {
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 1, 1)?;
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     Ok(())
-}
-
-// Takes hold of the crashed process. A number alone may have been given to another process meanwhile.
-fn identify(crash: &Crash, problems: &mut Vec<Problem>) -> Option<Process> {
-    let mut problem = |what: String| problems.push(Problem::new("process", what));
-    let process = match Process::open(crash.pid) {
-        Ok(process) => process,
-        Err(error) => {
-            problem(format!("the process is gone: {error}"));
-            return None;
-        }
-    };
-    let pidfd = match crash.pidfd.map(child::inherited) {
-        Some(Ok(pidfd)) => Ok(pidfd),
-        _ => {
-            problem("the kernel gave no pidfd, so the process is known by its number alone".into());
-            child::pidfd_open(crash.pid)
-        }
-    };
-    match pidfd {
-        Ok(pidfd) if process.is(pidfd.as_fd()) => Some(process),
-        _ => {
-            problem(
-                "the process is gone and its number belongs to another one, of which nothing was read".into(),
-            );
-            None
-        }
-    }
 }
 
 // The worker's user: the package's own, or nobody.

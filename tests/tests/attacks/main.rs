@@ -99,9 +99,16 @@ fn is_hidden_from(world: &World, id: &str, uid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Opens the pidfd of a process, and becomes the program that is given its number.
+const WITH_PIDFD: &str = "import os, sys
+pidfd = os.pidfd_open(int(sys.argv[1]))
+os.set_inheritable(pidfd, True)
+os.execv(sys.argv[2], [*sys.argv[2:], str(pidfd)])";
+
 /// Starts the handler as the kernel would, for `pid`, with the kernel's `dumpable`.
 fn handler(world: &World, pid: u32, uid: u32, dumpable: u32) -> Command {
-    let mut handler = Command::new(world.program("foretrace-coredump"));
+    let mut handler = Command::new("/usr/bin/python3");
+    handler.args(["-c", WITH_PIDFD, &pid.to_string()]).arg(world.program("foretrace-coredump"));
     let (uid, now) = (uid.to_string(), std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH));
     let now = now.map_or(0, |now| now.as_secs());
     handler.arg("--root").arg(world.root()).args([&pid.to_string(), &uid, &uid, "11", &now.to_string(), "0"]);

@@ -150,6 +150,11 @@ fn without_a_pidfd_another_users_process_is_never_given_to_the_crashed_one() -> 
     let id = world.crash(&mut as_user(&bare, USER))?;
     ensure!(owner_of(&world, &id)? == 0, "the report may hold what is another user's");
     let said = &Evidence::open(&world, &id)?.report.problems;
-    ensure!(said.iter().any(|problem| problem.what.contains("by its number alone")), "{said:?}");
+    let expected = "the kernel gave no pidfd, and the process with its number is not being dumped";
+    ensure!(said.iter().any(|problem| problem.what.contains(expected)), "{said:?}");
+    ensure!(
+        Evidence::open(&world, &id)?.holds(b"decoy-marker").is_none(),
+        "the other process is in the report"
+    );
     is_hidden_from(&world, &id, USER)
 }
