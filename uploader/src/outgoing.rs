@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use foretrace_report::bundle::{BundleReader, REPORT};
 use foretrace_report::receipt::{Destination, Protocol, Receipt};
 use foretrace_report::socorro;
@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::output::{self, WrongUse};
 use crate::pseudonym::Salt;
 use crate::receipt;
-use crate::redact::{Names, Outgoing, Rules, redact};
+use crate::redact::{Names, Outgoing, Patterns, Rules, TextRules, redact};
 use crate::sentence::size;
 
 /// From this ID on user IDs are people's; `nobody` is none.
@@ -39,8 +39,10 @@ const GENERIC_HOSTS: [&str; 6] =
 pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Result<Outgoing> {
     let salt = salt(report)?;
     let mut bundle = report.bundle()?;
-    let rules =
-        Rules { environment: settings.privacy.environment_allow.clone(), names: names(report, &mut bundle) };
+    let rules = Rules {
+        environment: settings.privacy.environment_allow.clone(),
+        text: TextRules { names: names(report, &mut bundle), patterns: patterns(settings)? },
+    };
     Ok(redact(&mut bundle, classes, &salt, &rules)?)
 }
 
@@ -167,10 +169,12 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
     }
     if receipt.classes.contains(Class::Memory) {
         line(
-            "The minidump holds pieces of the program's memory. Its environment and arguments are blanked; no other rule \
-             reaches into it."
+            "The minidump's memory and registers hold addresses and small numbers; everything else in them is zero."
                 .into(),
         );
+    }
+    if receipt.classes.contains(Class::Core) {
+        line("The core is the program's whole memory as it was: no rule reaches into it.".into());
     }
     line(String::new());
     if outgoing.withheld.is_empty() {
@@ -269,11 +273,31 @@ fn names<R: std::io::Read + std::io::Seek>(report: &ReportDir, bundle: &mut Bund
     }
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let short = host.split('.').next().unwrap_or_default().to_owned();
-    let hosts: Vec<String> = [host, short]
+    let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let hosts: Vec<String> = [host, short, machine]
         .into_iter()
         .filter(|host| !GENERIC_HOSTS.contains(&host.to_lowercase().as_str()))
         .collect();
     Names::new(&homes, &users, &hosts)
+}
+
+/// The built-in patterns and the administrator's.
+///
+/// # Errors
+/// One that cannot be compiled: better that nothing leaves than that something leaves which was to be hidden.
+fn patterns(settings: &Settings) -> Result<Patterns> {
+    let rules = &settings.privacy.redact;
+    let custom: Vec<String> = rules.iter().map(|rule| rule.pattern.clone()).collect();
+    Patterns::new(&custom).map_err(|bad| {
+        let rule = &rules[bad.index];
+        anyhow!(
+            "{}:{}: Redact={}: {}; nothing leaves until it is corrected",
+            escape(&rule.file.display().to_string()),
+            rule.line,
+            escape(&rule.pattern),
+            escape(&bad.why)
+        )
+    })
 }
 
 /// The user IDs that `/proc/PID/status` names.

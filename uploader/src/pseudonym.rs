@@ -46,6 +46,11 @@ impl Salt {
         format!("personal-{}", hex(&self.digest(b't', value.as_bytes())[..8]))
     }
 
+    /// What stands for a piece of a text that was found to be a `kind` of thing, as in `<email-1a2b3c4d>`.
+    pub fn mark(&self, kind: &str, found: &[u8]) -> String {
+        format!("<{kind}-{}>", hex(&self.digest(b'm', found)[..4]))
+    }
+
     /// What stands for a field's value, of the same kind. A truth value has no pseudonym that would hide it:
     /// it becomes false.
     pub fn value(&self, value: &Value) -> Value {

@@ -5,13 +5,17 @@
 //! same input gives the same bytes. What it cannot understand it leaves out. It reads no settings and looks
 //! up no names.
 //!
-//! A minidump and a whole core leave only under their own classes, and the rules for text do not reach into
-//! them, which is what the preview says; a minidump loses the environment and the arguments that lie above
-//! the first stack.
+//! A minidump leaves only under its own class, and of its memory only what a debugger needs to walk the stacks.
+//! A whole core leaves as it is, under a class of its own, which is what the preview says.
 
+mod account;
+mod findings;
 mod memory;
+mod minidump;
 mod names;
+mod patterns;
 mod report;
+mod text;
 mod trail;
 
 use std::collections::BTreeMap;
@@ -22,80 +26,12 @@ use foretrace_report::environment::is_allowed;
 use foretrace_report::schema::Problem;
 use foretrace_report::{Class, ClassSet, Report};
 
+pub use account::{Removed, Rule};
 pub use names::Names;
+pub use patterns::Patterns;
+pub use text::TextRules;
 
 use crate::pseudonym::Salt;
-
-/// What a rule takes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// Home directories; `~` stands for them.
-    Home,
-    /// The names of users.
-    User,
-    /// The names of hosts.
-    Host,
-    /// Environment variables that are not on the list.
-    Environment,
-    /// Arguments after the program's own name.
-    Arguments,
-    /// Values that the program called personal; pseudonyms stand for them.
-    Personal,
-    /// Values that the program called secret.
-    Secret,
-}
-
-impl Rule {
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::Home => "home",
-            Rule::User => "user",
-            Rule::Host => "host",
-            Rule::Environment => "environment",
-            Rule::Arguments => "arguments",
-            Rule::Personal => "personal",
-            Rule::Secret => "secret",
-        }
-    }
-
-    /// What it took out, for a person.
-    pub fn words(self) -> &'static str {
-        match self {
-            Rule::Home => "home directories, now ~",
-            Rule::User => "user names, now <user>",
-            Rule::Host => "host names, now <host>",
-            Rule::Environment => "environment variables",
-            Rule::Arguments => "command line arguments",
-            Rule::Personal => "personal values, now pseudonyms",
-            Rule::Secret => "secret values",
-        }
-    }
-}
-
-/// How often each rule took something out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Removed(BTreeMap<Rule, u64>);
-
-impl Removed {
-    /// Adds to a rule's count.
-    pub fn count(&mut self, rule: Rule, times: u64) {
-        if times > 0 {
-            *self.0.entry(rule).or_default() += times;
-        }
-    }
-
-    /// A rule's count.
-    #[cfg(test)]
-    pub fn of(&self, rule: Rule) -> u64 {
-        self.0.get(&rule).copied().unwrap_or(0)
-    }
-
-    /// The rules that took something out, with their counts.
-    pub fn iter(&self) -> impl Iterator<Item = (Rule, u64)> {
-        self.0.iter().map(|(rule, count)| (*rule, *count))
-    }
-}
 
 /// What to hide beside what the classes already leave out.
 #[derive(Clone, Debug, Default)]
@@ -103,8 +39,8 @@ pub struct Rules {
     /// Environment variables that may leave in addition to those that every report may hold;
     /// a `*` ends a prefix.
     pub environment: Vec<String>,
-    /// Names of people, hosts and homes.
-    pub names: Names,
+    /// What is looked for in every text.
+    pub text: TextRules,
 }
 
 impl Rules {
@@ -152,8 +88,7 @@ pub fn redact<R: Read + Seek>(
 ) -> Result<Outgoing, BundleError> {
     let original = bundle.report()?;
     let sizes = original.parts.iter().map(|part| (part.name.clone(), part.bytes)).collect();
-    let mut redaction =
-        Redaction { granted, salt, rules, sizes, removed: Removed::default(), withheld: Vec::new() };
+    let mut redaction = Redaction { sizes, ..Redaction::new(granted, salt, rules) };
     let mut report = redaction.report(original);
     let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
     let names = bundle.names();
@@ -170,7 +105,20 @@ pub fn redact<R: Read + Seek>(
             Some(class) if !granted.contains(class) => {
                 redaction.withhold_all(std::slice::from_ref(name), class);
             }
-            Some(_) => match bundle.part(name) {
+            Some(class) => match bundle.part(name) {
+                Ok(content) if name == MINIDUMP => match redaction.minidump(&content) {
+                    Ok((content, problems)) => {
+                        writer.add(name, &content)?;
+                        report.problems.extend(problems);
+                    }
+                    Err(why) => {
+                        redaction.withhold_all(std::slice::from_ref(name), class);
+                        report.problems.push(Problem::new(
+                            MINIDUMP,
+                            format!("The minidump could not be understood and was left out: {why}."),
+                        ));
+                    }
+                },
                 Ok(content) => writer.add(name, &redaction.part(name, content))?,
                 Err(problem) => report.problems.push(Problem::new(
                     name.as_str(),
@@ -195,7 +143,18 @@ struct Redaction<'a> {
     withheld: Vec<Withheld>,
 }
 
-impl Redaction<'_> {
+impl<'a> Redaction<'a> {
+    fn new(granted: ClassSet, salt: &'a Salt, rules: &'a Rules) -> Redaction<'a> {
+        Redaction {
+            granted,
+            salt,
+            rules,
+            sizes: BTreeMap::new(),
+            removed: Removed::default(),
+            withheld: Vec::new(),
+        }
+    }
+
     fn withhold(&mut self, name: &str, class: Class, bytes: u64) {
         self.withheld.push(Withheld { name: name.to_owned(), class, bytes });
     }
@@ -210,11 +169,6 @@ impl Redaction<'_> {
     /// A granted part outside the trail.
     fn part(&mut self, name: &str, content: Vec<u8>) -> Vec<u8> {
         match name {
-            MINIDUMP => {
-                let mut content = content;
-                memory::blank(&mut content, &|variable| self.rules.allow(variable), &mut self.removed);
-                content
-            }
             "process/environ" => {
                 let allowed = self.environment(&content);
                 self.hide(allowed)
@@ -234,7 +188,7 @@ impl Redaction<'_> {
     }
 
     fn hide(&mut self, content: Vec<u8>) -> Vec<u8> {
-        match self.rules.names.hide(&content, &mut self.removed) {
+        match self.rules.text.hide(&content, self.salt, &mut self.removed) {
             std::borrow::Cow::Borrowed(_) => content,
             std::borrow::Cow::Owned(hidden) => hidden,
         }

@@ -91,8 +91,22 @@ pub struct Capture {
 pub struct Privacy {
     /// `EnvironmentAllow=`: names of environment variables kept besides the built-in ones; a trailing `*` fits any end.
     pub environment_allow: Vec<String>,
+    /// `Redact=`: what is looked for in every text that leaves, in the order of the files.
+    pub redact: Vec<Redact>,
     /// `Recipient=`: the key that outgoing reports are encrypted to.
     pub recipient: Option<String>,
+}
+
+/// An administrator's own rule for text. Whoever applies it compiles it, and refuses to let anything leave where it
+/// cannot be compiled: the place says what to correct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redact {
+    /// A regular expression.
+    pub pattern: String,
+    /// The file that it stands in.
+    pub file: PathBuf,
+    /// The line in it.
+    pub line: u32,
 }
 
 impl Default for Upload {
@@ -167,14 +181,14 @@ impl Settings {
             warn(line, format!("{complaint}; the line is ignored"));
         }
         for assignment in assignments {
-            if let Err(complaint) = self.assign(&assignment) {
+            if let Err(complaint) = self.assign(file, &assignment) {
                 warn(assignment.line, complaint);
             }
         }
     }
 
-    fn assign(&mut self, assignment: &Assignment) -> Result<(), String> {
-        let Assignment { section, key, value, .. } = assignment;
+    fn assign(&mut self, file: &Path, assignment: &Assignment) -> Result<(), String> {
+        let Assignment { section, key, value, line } = assignment;
         let bad = |expected: &str| format!("{key}={value} is ignored: it must be {expected}");
         let class = || value.parse::<Class>().map_err(|error| format!("{key}= is ignored: {error}"));
         // An empty value takes back what earlier files said, as everywhere in systemd.
@@ -236,6 +250,14 @@ impl Settings {
             ("Privacy", "EnvironmentAllow") if reset => self.privacy.environment_allow.clear(),
             ("Privacy", "EnvironmentAllow") => {
                 self.privacy.environment_allow.extend(value.split_whitespace().map(str::to_owned));
+            }
+            ("Privacy", "Redact") if reset => self.privacy.redact.clear(),
+            ("Privacy", "Redact") => {
+                self.privacy.redact.push(Redact {
+                    pattern: value.clone(),
+                    file: file.to_owned(),
+                    line: *line,
+                });
             }
             ("Privacy", "Recipient") => self.privacy.recipient = (!reset).then(|| value.clone()),
             ("Upload" | "Consent" | "Storage" | "Capture" | "Privacy", _) => {

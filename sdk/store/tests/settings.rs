@@ -42,7 +42,8 @@ fn every_key_is_understood() {
         "etc/foretrace.conf",
         "[Upload]\nUrl=https://crash.example/submit\nProtocol=socorro\n[Consent]\nDefault=never\nMax=trail\nLock=yes\n\
          [Storage]\nMaxUse=2G\nKeepFree=512M\nMaxAge=2w\nCore=keep\n[Capture]\nTimeout=5s\nDebuginfod=on\n\
-         [Privacy]\nEnvironmentAllow=APP_* MODE\nEnvironmentAllow=LEVEL\nRecipient=age1xyz\n",
+         [Privacy]\nEnvironmentAllow=APP_* MODE\nEnvironmentAllow=LEVEL\nRedact=gone\nRedact=\n\
+         Redact=a b+\nRecipient=age1xyz\n",
     )]);
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(settings.upload.url.as_deref(), Some("https://crash.example/submit"));
@@ -57,6 +58,9 @@ fn every_key_is_understood() {
     );
     assert_eq!((settings.capture.timeout, settings.capture.debuginfod), (Duration::from_secs(5), true));
     assert_eq!(settings.privacy.environment_allow, ["APP_*", "MODE", "LEVEL"]);
+    let redact: Vec<_> =
+        settings.privacy.redact.iter().map(|rule| (rule.pattern.as_str(), rule.line)).collect();
+    assert_eq!(redact, [("a b+", 21)]);
     assert_eq!(settings.privacy.recipient.as_deref(), Some("age1xyz"));
 }
 

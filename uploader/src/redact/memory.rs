@@ -1,172 +1,217 @@
-//! The rules for memory: the environment and the arguments that the kernel puts above a program's first
-//! stack.
+//! The rules for memory and registers: which words of a crashed process stay.
 //!
-//! A minidump's copy of that stack holds them whole, past every allow-list. They are recognised by their
-//! shape, strings of `NAME=value` one after the other with the arguments before them, and overwritten in
-//! place: no byte moves, so every offset and every frame of the dump stays right. Copies that a program made
-//! elsewhere are not found.
+//! A word stays where it is an address of something that was mapped, for that is what unwinding follows, and
+//! where it is a small number. Everything else becomes zero: text, keys and numbers alike, in any encoding, whoever
+//! put them there. Vector registers go whole.
 
 use super::{Removed, Rule};
 
-/// What stands for each byte that was taken out.
-const BLANK: u8 = b'x';
-/// So many variables in a row are an environment; fewer could be anything.
-const ROW: usize = 2;
-/// Arguments are looked for within this many strings before the environment.
-const ARGUMENTS: usize = 4096;
+/// Numbers below this, and above its negative, are lengths, descriptors and error numbers.
+const SMALL: u64 = 4096;
+/// No machine's programs have addresses beyond this; eight or seven characters are always more.
+const SPACE: u64 = 1 << 52;
+/// The bytes of a word.
+const WORD: usize = 8;
 
-/// Overwrites variables that are not `allowed`, and all arguments after the first, wherever an environment
-/// lies in `memory`.
-pub(super) fn blank(memory: &mut [u8], allowed: &dyn Fn(&[u8]) -> bool, removed: &mut Removed) {
-    let mut at = 0;
-    while let Some(start) = next_row(memory, at) {
-        let mut end = start;
-        while let Some(length) = variable(&memory[end..]) {
-            if !allowed(&memory[end..end + length]) {
-                memory[end..end + length].fill(BLANK);
-                removed.count(Rule::Environment, 1);
+/// The machines whose registers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// x86-64
+    Amd64,
+    /// 64-bit Arm, in Breakpad's first layout.
+    Arm64,
+}
+
+/// Everything that was mapped.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    /// Sorted and apart.
+    ranges: Vec<(u64, u64)>,
+    machine: Option<Machine>,
+}
+
+impl Addresses {
+    /// From ranges in any order.
+    pub(super) fn new(mut ranges: Vec<(u64, u64)>, machine: Option<Machine>) -> Addresses {
+        ranges.retain(|(start, end)| start < end && *start >= SMALL && *end <= SPACE);
+        ranges.sort_unstable();
+        let mut apart: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+        for (start, end) in ranges {
+            match apart.last_mut() {
+                Some(last) if start <= last.1 => last.1 = last.1.max(end),
+                _ => apart.push((start, end)),
             }
-            end += length + 1;
         }
-        blank_arguments(&mut memory[at..start], removed);
-        at = end;
+        Addresses { ranges: apart, machine }
     }
-}
 
-/// Where from `at` on the next environment begins. Every run of text is looked at a bounded number of times,
-/// so that hostile memory cannot make this slow.
-fn next_row(memory: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        let sign = at + memory.get(at..)?.iter().position(|byte| *byte == b'=')?;
-        let start =
-            memory[at..sign].iter().rposition(|byte| !is_text(*byte)).map_or(at, |before| at + before + 1);
-        let (mut end, mut found) = (start, 0);
-        while found < ROW
-            && let Some(length) = variable(&memory[end..])
-        {
-            end += length + 1;
-            found += 1;
+    fn stays(&self, word: u64) -> bool {
+        !(SMALL..=u64::MAX - SMALL).contains(&word) || self.holds(word) || self.holds_signed(word)
+    }
+
+    /// Whether a word is an address, or the first one behind something.
+    fn holds(&self, word: u64) -> bool {
+        let behind = self.ranges.partition_point(|(start, _)| *start <= word);
+        behind > 0 && word <= self.ranges[behind - 1].1
+    }
+
+    /// Arm signs return addresses in bits that addresses do not use. Only the address stays worth following, but
+    /// the signature cannot be told from it without the keys' width, so the word stays whole.
+    fn holds_signed(&self, word: u64) -> bool {
+        self.machine == Some(Machine::Arm64) && word >> 48 != 0 && self.holds(word & 0xffff_ffff_ffff)
+    }
+
+    /// Zeroes what may not stay of memory that begins at `start`. Words are those of aligned addresses; bytes at
+    /// the ends that make no word go.
+    pub(super) fn keep_words(&self, memory: &mut [u8], start: u64, removed: &mut Removed) {
+        let ahead = start.wrapping_neg() as usize % WORD;
+        let (head, rest) = memory.split_at_mut(ahead.min(memory.len()));
+        let whole = rest.len() / WORD * WORD;
+        let (words, tail) = rest.split_at_mut(whole);
+        let mut gone = 0;
+        for word in words.chunks_exact_mut(WORD) {
+            if !self.stays(read(word)) {
+                word.fill(0);
+                gone += 1;
+            }
         }
-        if found == ROW {
-            return Some(start);
+        for end in [head, tail] {
+            gone += u64::from(end.iter().any(|byte| *byte != 0));
+            end.fill(0);
         }
-        at = sign + memory[sign..].iter().position(|byte| !is_text(*byte))?;
+        removed.count(Rule::Memory, gone);
     }
-}
 
-/// Blanks the arguments that `memory` ends with.
-fn blank_arguments(memory: &mut [u8], removed: &mut Removed) {
-    let mut found = Vec::new();
-    let mut end = memory.len();
-    let mut whole = false;
-    while end > 1 && memory[end - 1] == 0 && found.len() < ARGUMENTS {
-        let start = memory[..end - 1].iter().rposition(|byte| !is_text(*byte)).map_or(0, |at| at + 1);
-        // An empty string is where the arguments begin.
-        whole = start == end - 1;
-        if whole {
-            break;
+    /// Zeroes what may not stay of a thread's registers; of a machine that is not known nothing stays.
+    pub(super) fn keep_registers(&self, context: &mut [u8], removed: &mut Removed) {
+        let before = context.to_vec();
+        let layout = match (self.machine, context.len()) {
+            (Some(Machine::Amd64), AMD64_BYTES) => Some(&AMD64),
+            (Some(Machine::Arm64), ARM64_BYTES) => Some(&ARM64),
+            _ => None,
+        };
+        context.fill(0);
+        let mut gone = 0;
+        if let Some(layout) = layout {
+            for (from, to) in layout.fixed {
+                context[*from..*to].copy_from_slice(&before[*from..*to]);
+            }
+            // Says that there is no floating-point state, instead of that it is zero.
+            context[layout.flags] &= !layout.floating_point;
+            for at in layout.general.iter().flat_map(|(from, to)| (*from..*to).step_by(WORD)) {
+                let word = &before[at..at + WORD];
+                if self.stays(read(word)) {
+                    context[at..at + WORD].copy_from_slice(word);
+                } else {
+                    gone += 1;
+                }
+            }
+            gone += before[layout.vectors..].chunks(2 * WORD).filter(|v| v.iter().any(|b| *b != 0)).count()
+                as u64;
+        } else {
+            gone += before.chunks(WORD).filter(|word| word.iter().any(|byte| *byte != 0)).count() as u64;
         }
-        found.push((start, end - 1));
-        end = start;
-    }
-    // The last one found is the first, the program's own name; unless what stands before it may be the rest
-    // of another.
-    if whole {
-        found.pop();
-    }
-    for (start, end) in found {
-        memory[start..end].fill(BLANK);
-        removed.count(Rule::Arguments, 1);
+        removed.count(Rule::Register, gone);
     }
 }
 
-/// The length of the `NAME=value` at the beginning, without its NUL.
-fn variable(memory: &[u8]) -> Option<usize> {
-    let name = memory.iter().position(|byte| !is_name(*byte))?;
-    if name == 0 || memory[0].is_ascii_digit() || memory[name] != b'=' {
-        return None;
-    }
-    let length = name + memory[name..].iter().position(|byte| !is_text(*byte))?;
-    (memory[length] == 0).then_some(length)
+/// Where a context holds what, in bytes.
+struct Layout {
+    flags: usize,
+    floating_point: u8,
+    /// Flags, segments, status, the instruction and the stack pointer: stay as they are.
+    fixed: &'static [(usize, usize)],
+    /// General registers: words that stay where they are addresses.
+    general: &'static [(usize, usize)],
+    /// From here on floating-point and vector registers, which go.
+    vectors: usize,
 }
 
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
+const AMD64_BYTES: usize = 1232;
+const AMD64: Layout = Layout {
+    flags: 0x30,
+    floating_point: 0x08,
+    fixed: &[(0x30, 0x48), (0x98, 0xa0), (0xf8, 0x100)],
+    general: &[(0x78, 0x98), (0xa0, 0xf8)],
+    vectors: 0x100,
+};
 
-fn is_text(byte: u8) -> bool {
-    byte >= b' ' && byte != 0x7f || matches!(byte, b'\t' | b'\n' | b'\r' | 0x1b)
+const ARM64_BYTES: usize = 796;
+const ARM64: Layout = Layout {
+    flags: 0,
+    floating_point: 0x04,
+    fixed: &[(0, 8), (256, 276)],
+    general: &[(8, 256)],
+    vectors: 276,
+};
+
+fn read(word: &[u8]) -> u64 {
+    word.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn blanked(memory: &[u8]) -> (Vec<u8>, u64, u64) {
-        let (mut memory, mut removed) = (memory.to_vec(), Removed::default());
-        blank(&mut memory, &|variable| variable.starts_with(b"LANG="), &mut removed);
-        (memory, removed.of(Rule::Environment), removed.of(Rule::Arguments))
+    fn addresses() -> Addresses {
+        let ranges =
+            vec![(0x7fff_0000_0000, 0x7fff_0001_0000), (0x5555_0000_0000, 0x5555_0000_1000), (0, 0x10_0000)];
+        Addresses::new(ranges, Some(Machine::Amd64))
+    }
+
+    fn kept(words: &[u64]) -> (Vec<u64>, u64) {
+        let mut memory: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut removed = Removed::default();
+        addresses().keep_words(&mut memory, 0x7fff_0000_0100, &mut removed);
+        (memory.chunks(8).map(read).collect(), removed.of(Rule::Memory))
     }
 
     #[test]
-    fn the_environment_and_the_arguments_are_blanked_in_place() {
-        let stack =
-            b"\x01\x02\xff\0\0/bin/prog\0--password\0pw a\0LANG=C\0TOKEN=pw\0EMPTY=\0/bin/prog\0\0\x7f\x01";
-        let expected =
-            b"\x01\x02\xff\0\0/bin/prog\0xxxxxxxxxx\0xxxx\0LANG=C\0xxxxxxxx\0xxxxxx\0/bin/prog\0\0\x7f\x01";
-        assert_eq!(blanked(stack), (expected.to_vec(), 2, 2));
+    fn addresses_and_small_numbers_stay_and_text_goes() {
+        let text = u64::from_le_bytes(*b"hunter2\0");
+        let words =
+            [0x7fff_0000_0008, 0x5555_0000_1000, 0x5555_0000_1001, 0, 4095, 4096, u64::MAX, text, 0x8_0000];
+        let (after, gone) = kept(&words);
+        assert_eq!(after, [0x7fff_0000_0008, 0x5555_0000_1000, 0, 0, 4095, 0, u64::MAX, 0, 0]);
+        assert_eq!(gone, 4);
     }
 
     #[test]
-    fn memory_that_only_resembles_it_stays() {
-        for memory in [
-            &b"a = b\0c == d\0"[..],
-            b"NAME=alone\0\0\0other\0",
-            b"=x\0=y\0",
-            b"1A=x\0 2B=y\0",
-            b"",
-            b"=",
-            b"A=",
-            b"A=1\0B=2",
-            b"\0\0\0",
-            b"A=\x01\x02\0B=\x03\0",
-        ] {
-            assert_eq!(blanked(memory), (memory.to_vec(), 0, 0), "{memory:?}");
+    fn bytes_beside_the_words_of_aligned_addresses_go() {
+        let mut memory = b"secret!!".repeat(3);
+        let mut removed = Removed::default();
+        addresses().keep_words(&mut memory, 0x7fff_0000_0003, &mut removed);
+        assert_eq!(memory, [0; 24]);
+        for length in 0..20 {
+            let mut memory = vec![b'x'; length];
+            addresses().keep_words(&mut memory, 5, &mut removed);
+            assert!(memory.iter().all(|byte| *byte == 0), "{length}");
         }
     }
 
     #[test]
-    fn every_environment_in_a_dump_is_found() {
-        let (memory, environment, arguments) = blanked(b"A=1\0B=2\0\0\x01p\0q\0C=3\0D=4\0E=5\0");
-        assert_eq!(memory, b"xxx\0xxx\0\0\x01x\0x\0xxx\0xxx\0xxx\0");
-        assert_eq!((environment, arguments), (5, 2));
+    fn registers_keep_addresses_and_lose_everything_else() {
+        let mut context = vec![0xaa; AMD64_BYTES];
+        context[0x78..0x80].copy_from_slice(b"password");
+        context[0x80..0x88].copy_from_slice(&0x5555_0000_0010u64.to_le_bytes());
+        let mut removed = Removed::default();
+        addresses().keep_registers(&mut context, &mut removed);
+        assert_eq!(context[0x78..0x80], [0; 8]);
+        assert_eq!(context[0x80..0x88], 0x5555_0000_0010u64.to_le_bytes());
+        assert_eq!(context[0x98..0xa0], [0xaa; 8], "the stack pointer");
+        assert_eq!(context[0xf8..0x100], [0xaa; 8], "the instruction");
+        assert!(context[0x100..].iter().all(|byte| *byte == 0));
+        assert_eq!(context[0x30] & 0x08, 0);
+        let mut unknown = vec![7; 100];
+        addresses().keep_registers(&mut unknown, &mut removed);
+        assert_eq!(unknown, [0; 100]);
     }
 
     #[test]
-    fn hostile_memory_is_read_in_one_pass() {
-        let started = std::time::Instant::now();
-        for memory in [
-            "A=".repeat(2 << 20),
-            "A=\0\x01".repeat(1 << 20),
-            "=\0".repeat(2 << 20),
-            "A=\0B=\0p\0".repeat(1 << 19),
-        ] {
-            blanked(memory.as_bytes());
-        }
-        assert!(started.elapsed() < std::time::Duration::from_secs(20));
-    }
-
-    #[test]
-    fn any_bytes_are_survived_and_keep_their_length() {
-        let mut state = 1u32;
-        for length in 0..3000 {
-            let memory: Vec<u8> = std::iter::repeat_with(|| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                b"\0\0A=b_1 \xff\n"[(state >> 24) as usize % 10]
-            })
-            .take(length % 97)
-            .collect();
-            assert_eq!(blanked(&memory).0.len(), memory.len());
-        }
+    fn signed_return_addresses_stay_on_arm_alone() {
+        let signed = 0x00ab_5555_0000_0010;
+        assert!(!addresses().stays(signed));
+        let arm = Addresses::new(vec![(0x5555_0000_0000, 0x5555_0000_1000)], Some(Machine::Arm64));
+        assert!(arm.stays(signed));
     }
 }

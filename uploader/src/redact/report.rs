@@ -90,17 +90,11 @@ impl Redaction<'_> {
     }
 
     fn hide_text(&mut self, text: &mut String) {
-        if let std::borrow::Cow::Owned(hidden) = self.rules.names.hide(text.as_bytes(), &mut self.removed) {
-            *text = String::from_utf8_lossy(&hidden).into_owned();
-        }
+        self.rules.text.hide_in(text, self.salt, &mut self.removed);
     }
 
     fn hide_homes(&mut self, text: &mut String) {
-        if let std::borrow::Cow::Owned(hidden) =
-            self.rules.names.hide_homes(text.as_bytes(), &mut self.removed)
-        {
-            *text = String::from_utf8_lossy(&hidden).into_owned();
-        }
+        self.rules.text.hide_homes_in(text, &mut self.removed);
     }
 }
 

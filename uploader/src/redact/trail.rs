@@ -85,7 +85,7 @@ impl Redaction<'_> {
     }
 
     fn stream(&mut self, metadata: &str, content: &[u8]) -> Result<(Vec<u8>, Vec<String>), String> {
-        let (salt, names, removed) = (self.salt, &self.rules.names, &mut self.removed);
+        let (salt, rules, removed) = (self.salt, &self.rules.text, &mut self.removed);
         let mut replace = |_: &EventType, field: &FieldType, value: &Value| match (field.privacy, value) {
             (Privacy::Personal, _) => {
                 removed.count(Rule::Personal, 1);
@@ -95,13 +95,13 @@ impl Redaction<'_> {
                 removed.count(Rule::Secret, 1);
                 Some(Value::Withheld)
             }
-            (Privacy::Public, Value::Text(text)) => match names.hide(text.as_bytes(), removed) {
+            (Privacy::Public, Value::Text(text)) => match rules.hide(text.as_bytes(), salt, removed) {
                 std::borrow::Cow::Borrowed(_) => None,
                 std::borrow::Cow::Owned(hidden) => {
                     Some(Value::Text(String::from_utf8_lossy(&hidden).into_owned()))
                 }
             },
-            (Privacy::Public, Value::Bytes(bytes)) => match names.hide(bytes, removed) {
+            (Privacy::Public, Value::Bytes(bytes)) => match rules.hide(bytes, salt, removed) {
                 std::borrow::Cow::Borrowed(_) => None,
                 std::borrow::Cow::Owned(hidden) => Some(Value::Bytes(hidden)),
             },
@@ -124,7 +124,7 @@ impl Redaction<'_> {
             hidden.push_str(before);
             hidden.push_str(PATH_OPENS);
             hidden.push_str(&String::from_utf8_lossy(
-                &self.rules.names.hide(path.as_bytes(), &mut self.removed),
+                &self.rules.text.names.hide(path.as_bytes(), &mut self.removed),
             ));
             rest = behind;
         }

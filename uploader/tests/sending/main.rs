@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use foretrace_report::receipt::{Answer, Consent, DeliveryState};
 
 use server::{Manner, Server, answer, status, stored};
-use world::{World, noise};
+use world::{MINIDUMP, World, noise};
 
 /// The parts of a multipart body: name and content.
 fn parts(body: &[u8], boundary: &str) -> Vec<(String, Vec<u8>)> {
@@ -81,7 +81,7 @@ fn nobody_is_connected_to_before_a_yes_and_exactly_one_report_arrives_after_it()
 
 #[test]
 fn a_minidump_leaves_only_with_memory() {
-    for (grant, expected) in [("logs", None), ("memory", Some(b"MDMP and memory".to_vec()))] {
+    for (grant, expected) in [("logs", None), ("memory", Some(MINIDUMP.to_vec()))] {
         let server = Server::start([]);
         let world = World::with_server(&server.url());
         let id = world.painter();
@@ -258,7 +258,7 @@ fn a_large_report_that_is_refused_half_way_ends_with_the_servers_answer() {
     let server = Server::start([Manner::AnswersEarly(answer(413, "Connection: close\r\n", ""))]);
     let world = World::with_server(&server.url());
     let memory = noise(8 << 20);
-    let id = world.report(9, "painter", &[("minidump.dmp", &memory)]);
+    let id = world.report(9, "painter", &[("process/auxv", &memory)]);
     world.done(&["consent", &id.short(), "--grant", "memory"]);
     let said = world.run(&["send", &id.short()]);
     assert_eq!(said.code, Some(1), "{said:?}");

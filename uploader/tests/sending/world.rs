@@ -24,6 +24,9 @@ pub fn noise(length: usize) -> Vec<u8> {
     .collect()
 }
 
+/// The smallest minidump that is one: a header without streams.
+pub const MINIDUMP: &[u8; 32] = b"MDMP\x93\xa7\0\0\0\0\0\0 \0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0";
+
 /// A root directory with reports in it.
 pub struct World {
     root: tempfile::TempDir,
@@ -89,7 +92,7 @@ impl World {
 
     /// The usual report: a minidump, logs, no trail.
     pub fn painter(&self) -> ReportId {
-        self.report(7, "painter", &[("minidump.dmp", b"MDMP and memory"), ("logs/journal", b"a line\n")])
+        self.report(7, "painter", &[("minidump.dmp", MINIDUMP), ("logs/journal", b"a line\n")])
     }
 
     /// The report's directory.
