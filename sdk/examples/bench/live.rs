@@ -101,8 +101,9 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(threads: usize) -> Writer {
+    fn start(threads: usize, pool: &str) -> Writer {
         let mut command = itself(&["write", &threads.to_string()]);
+        command.env("FORETRACE_SIZE", pool);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("this program runs itself");
         let input = child.stdin.take().expect("piped");
@@ -176,7 +177,7 @@ impl Memory for Live {
 /// What of the pool holds readable events at random instants, at which all threads are stopped.
 pub fn instants() {
     for threads in [1, 2, 8] {
-        let writer = Writer::start(threads);
+        let writer = Writer::start(threads, "4M");
         let share: Vec<f64> = (0..30_u64)
             .map(|instant| {
                 thread::sleep(Duration::from_micros(3_000 + instant * 7_919 % 10_000));
@@ -196,10 +197,20 @@ pub fn instants() {
 
 /// What a snapshot of another process's ring costs, and what it costs the other process.
 pub fn snapshots() {
-    let mut writer = Writer::start(1);
-    let from = vec![1_u8; writer.ring.size as usize];
+    for (pool, most, meanwhile) in
+        [("4M", Bar::Open, Bar::Open), ("64M", Bar::AtMost(2.0), Bar::AtMost(1.05))]
+    {
+        snapshots_of(pool, most, meanwhile);
+    }
+}
+
+fn snapshots_of(pool: &str, most: Bar, most_meanwhile: Bar) {
+    let mut writer = Writer::start(1, pool);
+    let from = vec![1_u8; writer.pool() as usize];
     let mut to = vec![2_u8; from.len()];
     let (mut taken, mut copied, mut quiet, mut meanwhile) = (vec![], vec![], vec![], vec![]);
+    let (mut first, mut fresh) = (vec![], vec![]);
+    let mut former = Some(reader::read(&writer.ring).expect("the ring is one"));
     for _ in 0..ROUNDS {
         writer.cost();
         thread::sleep(Duration::from_millis(150));
@@ -207,18 +218,24 @@ pub fn snapshots() {
         let (mut snapshots, mut copies) = (vec![], vec![]);
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(150) {
-            snapshots.push(each(1, |_| drop(std::hint::black_box(reader::read(&writer.ring)))) / 1e3);
+            let before = former.take().expect("there is one");
+            snapshots.push(each(1, |_| former = reader::read_again(&writer.ring, before).ok()) / 1e3);
         }
         meanwhile.push(writer.cost());
         for _ in 0..snapshots.len() {
             copies.push(each(1, |_| std::hint::black_box(&mut to).copy_from_slice(&from)) / 1e3);
         }
+        first.push(each(1, |_| drop(std::hint::black_box(reader::read(&writer.ring)))) / 1e3);
+        fresh.push(each(1, |_| drop(std::hint::black_box(from.clone()))) / 1e3);
         taken.push(median(&snapshots));
         copied.push(median(&copies));
     }
-    let name = "another process's snapshot of a live 4 MiB pool";
-    row(name, "µs", Bar::Open, &taken);
-    row(&format!("{name} ÷ memcpy of the ring"), "×", Bar::Open, &ratios(&taken, &copied));
-    let what = "event while another process takes snapshots ÷ without";
-    row(what, "×", Bar::Open, &ratios(&meanwhile, &quiet));
+    let name = format!("another process's snapshot of a live {}iB pool", pool.replace('M', " M"));
+    row(&name, "µs", Bar::Open, &taken);
+    row(&format!("{name} ÷ memcpy of it"), "×", most, &ratios(&taken, &copied));
+    let what = format!("{name} into fresh memory ÷ memcpy into fresh memory");
+    row(&what, "×", Bar::Open, &ratios(&first, &fresh));
+    let what =
+        format!("event while another process takes snapshots of {}iB ÷ without", pool.replace('M', " M"));
+    row(&what, "×", most_meanwhile, &ratios(&meanwhile, &quiet));
 }

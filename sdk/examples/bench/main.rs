@@ -29,6 +29,7 @@ fn main() {
         Some("text") => println!("{:.3}", single::warm(single::texts, number(1).unwrap_or(1_000_000))),
         Some("cold") => println!("{:.1}", cold::cold(number(1).unwrap_or(40))),
         Some("off") => off::rows(),
+        Some("snapshots") => live::snapshots(),
         #[cfg(feature = "tracing")]
         Some("tracing") => subscriber::rows(),
         #[cfg(feature = "tracing")]

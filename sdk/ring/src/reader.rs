@@ -130,11 +130,25 @@ pub struct Annotation {
 /// Memory that is no ring of a known version, or whose parts cannot be where its header says. What is wrong further in
 /// is one of the snapshot's problems.
 pub fn read<M: Memory + ?Sized>(memory: &M) -> Result<Snapshot, RingError> {
+    read_into(memory, Vec::new())
+}
+
+/// Reads a ring that is read again and again: the former snapshot's memory becomes the new one's. Most of the cost of a
+/// large snapshot is that of fresh memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_again<M: Memory + ?Sized>(memory: &M, former: Snapshot) -> Result<Snapshot, RingError> {
+    read_into(memory, former.streams)
+}
+
+fn read_into<M: Memory + ?Sized>(memory: &M, spare: Vec<(String, Vec<u8>)>) -> Result<Snapshot, RingError> {
     let head = Head::read(memory)?;
     let mut problems = Vec::new();
-    let packets = packets::collect(memory, &head, &mut problems);
-    let counts = packets::count(memory, &head, &packets);
-    let streams = packets::streams(packets, &mut problems);
+    let mut spare = spare.into_iter().map(|(_, bytes)| bytes);
+    let packets = packets::collect(memory, &head, &mut spare, &mut problems);
+    let counts = packets.count(memory, &head);
+    let streams = packets.into_streams(&mut problems);
     let annotations = annotations(memory, &head, &mut problems);
     let metadata = metadata(memory, &head, &mut problems);
     for (at, what) in [

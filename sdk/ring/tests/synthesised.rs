@@ -331,16 +331,36 @@ fn a_packet_that_is_replaced_while_it_is_copied_is_not_returned() {
     let changing =
         |to, left| Changing { bytes: filled(), at: DESCRIPTORS as u64 + 17 * 8, to, left: Cell::new(left) };
     for to in [8 << 8 | OPEN, 8 << 8 | CLOSED, 7 << 8 | BUSY, 8 << 8 | MEMBER] {
-        let snapshot = reader::read(&changing(to, 1)).expect("a ring");
-        assert_eq!(decode(&snapshot).events.len(), 905, "{to:#x}");
-        assert_eq!((snapshot.recorded, snapshot.overwritten), (945, 40), "{to:#x}");
-        // Replaced between the first look and the second: the first copy was whole.
-        let snapshot = reader::read(&changing(to, 2)).expect("a ring");
-        assert_eq!(decode(&snapshot).events.len(), 945, "{to:#x}");
+        // Its header is read first, and it is copied later.
+        for copies in [1, 2] {
+            let snapshot = reader::read(&changing(to, copies)).expect("a ring");
+            assert_eq!(decode(&snapshot).events.len(), 905, "{to:#x} {copies}");
+            assert_eq!((snapshot.recorded, snapshot.overwritten), (945, 40), "{to:#x} {copies}");
+        }
     }
     // Closing it is no replacement.
     let snapshot = reader::read(&changing(7 << 8 | PINNED, 1)).expect("a ring");
     assert_eq!(decode(&snapshot).events.len(), 945);
+}
+
+#[test]
+fn a_snapshot_in_the_memory_of_a_former_one_is_the_same() {
+    let ring = filled();
+    let fresh = ring.read();
+    let (small, large) = (Synthesis::new().read(), ring.read());
+    let mut dirty = large.clone();
+    for (_, bytes) in &mut dirty.streams {
+        bytes.fill(0xff);
+        bytes.extend([0xff; 5000]);
+    }
+    for former in [small, large, dirty] {
+        let again = reader::read_again(&ring.0[..], former).expect("a ring");
+        assert_eq!(again.streams, fresh.streams);
+        assert_eq!(
+            (again.recorded, again.overwritten, again.problems),
+            (fresh.recorded, fresh.overwritten, vec![])
+        );
+    }
 }
 
 #[test]
