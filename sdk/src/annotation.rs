@@ -6,7 +6,7 @@
 use foretrace_ring::layout::*;
 use foretrace_ring::trail::Privacy;
 
-use crate::atomic::Ordering;
+use crate::atomic::{Ordering, fence};
 use crate::field;
 use crate::ring::{self, Ring};
 
@@ -74,6 +74,8 @@ impl Entry {
                 core::hint::spin_loop();
                 continue;
             }
+            // Whoever sees a word of the new value sees that it is being written.
+            fence(Ordering::Release);
             let privacy = match privacy {
                 Privacy::Public => 0,
                 Privacy::Personal => 1,

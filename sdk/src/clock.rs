@@ -5,7 +5,7 @@
 //! wall-clock times. Owns the pairs; never waits: one thread at a time refreshes them, others go on.
 #![allow(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use foretrace_ring::layout::*;
 
@@ -267,6 +267,8 @@ impl Pair {
         };
         let published = ring.word(AT_CLOCK_PUBLISHED).load(Ordering::Relaxed);
         let at = AT_CLOCK + published % CLOCK_PAIRS * CLOCK_PAIR_SIZE;
+        // Whoever sees a word of the new pair sees all that were published before it.
+        fence(Ordering::Release);
         for (offset, word) in [(0, self.ticks), (8, self.monotonic), (16, self.realtime), (24, frequency)] {
             ring.word(at + offset).store(word, Ordering::Relaxed);
         }

@@ -22,7 +22,8 @@ pub trait Memory {
     fn size(&self) -> u64;
     /// The little-endian word at `offset` (a multiple of 8), loaded with acquire ordering. `None` beyond the end.
     fn load(&self, offset: u64) -> Option<u64>;
-    /// Copies bytes out. False, with `into` in any state, beyond the end.
+    /// Copies bytes out. What is loaded afterwards is not older than the copy. False, with `into` in any state, beyond
+    /// the end.
     fn copy(&self, offset: u64, into: &mut [u8]) -> bool;
 }
 

@@ -1,0 +1,122 @@
+//! At every single atomic operation of a recording something happens to the thread.
+//!
+//! Every proof repeats its recordings with the interruption one operation later, until there is none left to interrupt.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::atomic::{interrupt_after, was_interrupted};
+use crate::model::{CELL, FRAME, LARGE, SMALL, View, begin, end_thread, examine, record, record_at};
+use crate::storage::become_another;
+
+/// What a thread does in these proofs: first events, filled packets, switches, reuse of what it wrote itself.
+const WORK: [usize; 12] = [SMALL, SMALL, LARGE, CELL, SMALL, LARGE, LARGE, SMALL, LARGE, CELL, LARGE, SMALL];
+
+/// Leaves the recording as a jump (or, for the others, a death) would.
+fn leave() {
+    resume_unwind(Box::new("gone"));
+}
+
+/// A handler that records.
+fn handle() {
+    assert!(record_at(FRAME - 4096, 1, 0, SMALL));
+}
+
+/// Does the work, interrupted after so many operations; answers with how many events were recorded for certain, and
+/// whether the interruption came.
+fn work(operations: u64, then: fn()) -> (u64, bool) {
+    let mut noted = 0;
+    interrupt_after(operations, then);
+    // A panic that is an assertion's is seen in what was recorded.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        for room in WORK {
+            assert!(record(0, noted, room), "event {noted} was discarded");
+            noted += 1;
+        }
+    }));
+    (noted, was_interrupted())
+}
+
+/// Repeats a proof at every instant of the work.
+fn at_every_instant(then: fn(), blocks: u32, proof: impl Fn(u64, u64)) {
+    let mut operations = 0;
+    loop {
+        become_another();
+        let ring = begin(blocks);
+        let (noted, interrupted) = work(operations, then);
+        if !interrupted {
+            assert_eq!(noted, WORK.len() as u64);
+            assert_eq!(View(ring).read().recorded, noted);
+            break;
+        }
+        proof(operations, noted);
+        operations += 1;
+    }
+    assert!(operations > 200, "the work has only {operations} operations");
+}
+
+/// The ring that the proof is about.
+fn view() -> View {
+    View(crate::ring::live().unwrap())
+}
+
+#[test]
+fn a_thread_that_dies_anywhere_loses_that_record_only() {
+    at_every_instant(leave, 4, |operations, noted| {
+        let snapshot = view().read();
+        let lanes = examine(&snapshot);
+        assert!((noted..=noted + 1).contains(&snapshot.recorded), "{operations}: {snapshot:?}");
+        assert_eq!(lanes[0].last().copied(), snapshot.recorded.checked_sub(1), "{operations}");
+        assert_eq!(snapshot.discarded, 0);
+    });
+}
+
+#[test]
+fn a_thread_that_dies_anywhere_blocks_nobody() {
+    at_every_instant(leave, 6, |operations, noted| {
+        let dead = view().read();
+        let last = examine(&dead)[0].last().copied();
+        become_another();
+        for (number, room) in WORK.into_iter().cycle().take(200).enumerate() {
+            assert!(record(1, number as u64, room), "{operations}: event {number}");
+        }
+        let snapshot = view().read();
+        let lanes = examine(&snapshot);
+        assert_eq!((snapshot.recorded, snapshot.discarded), (dead.recorded + 200, 0), "{operations}");
+        assert_eq!(lanes[1].last(), Some(&199), "{operations}");
+        // What it was writing, nobody takes.
+        assert_eq!(lanes[0].last().copied(), last, "{operations}");
+        assert!(dead.recorded >= noted);
+    });
+}
+
+#[test]
+fn a_handler_that_jumps_away_costs_only_the_record_that_it_interrupted() {
+    at_every_instant(leave, 4, |operations, noted| {
+        let jumped = view().read().recorded;
+        assert!((noted..=noted + 1).contains(&jumped), "{operations}");
+        for (number, room) in (jumped..).zip(WORK.into_iter().cycle().take(40)) {
+            assert!(record(0, number, room), "{operations}: event {number}");
+        }
+        let snapshot = view().read();
+        let lanes = examine(&snapshot);
+        assert_eq!((snapshot.recorded, snapshot.discarded), (jumped + 40, 0), "{operations}");
+        assert_eq!(lanes[0].last(), Some(&(jumped + 39)), "{operations}");
+        // The next thread goes on with what this one had.
+        end_thread();
+        become_another();
+        assert!(record(2, 0, SMALL));
+        assert_eq!(view().read().recorded, jumped + 41, "{operations}");
+    });
+}
+
+#[test]
+fn a_handler_anywhere_records_and_tears_nothing() {
+    at_every_instant(handle, 6, |operations, noted| {
+        let snapshot = view().read();
+        let lanes = examine(&snapshot);
+        assert_eq!(noted, WORK.len() as u64, "{operations}: an interrupted event was discarded");
+        assert_eq!((snapshot.recorded, snapshot.discarded), (noted + 1, 0), "{operations}");
+        assert_eq!(lanes[0].last(), Some(&(noted - 1)), "{operations}");
+        assert!(lanes[1].len() <= 1);
+    });
+}
