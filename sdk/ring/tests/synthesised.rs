@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use foretrace_ring::reader::{self, RingError};
-use foretrace_ring::trail::Value;
+use foretrace_ring::trail::{Privacy, Value};
 use foretrace_ring::{Memory, Snapshot, Trail};
 use proptest::prelude::*;
 
@@ -15,6 +15,9 @@ const CELLS: usize = 64;
 const POOL: usize = DESCRIPTORS + CELLS * 8;
 const SIZE: usize = POOL + CELLS * 1024;
 const UUID: [u8; 16] = *b"0123456789abcdef";
+
+/// Events of the large packet in [`filled`]. Miri is some thousand times slower than the machine.
+const MANY: u64 = if cfg!(miri) { 9 } else { 900 };
 
 const OPEN: u64 = 1;
 const PINNED: u64 = 2;
@@ -129,6 +132,15 @@ fn decode(snapshot: &Snapshot) -> Trail {
     Trail::decode(&snapshot.metadata, &streams)
 }
 
+/// As many cases as usual, or what Miri has time for.
+fn cases(usual: u32) -> ProptestConfig {
+    if cfg!(miri) {
+        ProptestConfig { cases: 2, failure_persistence: None, ..ProptestConfig::default() }
+    } else {
+        ProptestConfig::with_cases(usual)
+    }
+}
+
 prop_compose! {
     /// For each block: one whole packet, or some cells; who wrote it, how many events, and whether it was recycled.
     fn blocks()(blocks in prop::collection::vec(
@@ -139,7 +151,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn what_was_synthesised_is_read_and_counted_exactly(blocks in blocks()) {
@@ -217,6 +229,66 @@ proptest! {
     }
 
     #[test]
+    fn times_are_those_of_the_newest_clock_pair(
+        source in 0..2_u32,
+        published in 1..12_u64,
+        frequency in prop_oneof![Just(1_000_000_000_u64), 1_000_000..5_000_000_000_u64, Just(1_u64 << 40)],
+        ticks in 0..1_u64 << 50,
+        real in 0..4_000_000_000_000_000_000_u64,
+    ) {
+        let mut ring = Synthesis::new();
+        ring.half(44, source);
+        ring.word(192, published);
+        let newest = 256 + (published as usize - 1) % 4 * 32;
+        for (index, word) in [ticks, 5, real, frequency].into_iter().enumerate() {
+            ring.word(newest + index * 8, word);
+        }
+        ring.packet(&Packet { cell: 0, whole: true, state: OPEN, slot: 0, number: 0, before: 0, events: 3 });
+        let at = POOL;
+        ring.word(at + 32, ticks);
+        for event in 0..3_u64 {
+            ring.word(at + 96 + event as usize * 16, (ticks + event * 1000) << 16 | 1);
+        }
+        ring.word(SLOTS, 1);
+        let trail = decode(&ring.read());
+        prop_assert_eq!(&trail.problems, &Vec::<String>::new());
+        prop_assert_eq!(trail.events.len(), 3);
+        for (event, number) in trail.events.iter().zip(0_u64..) {
+            let expected = real + (u128::from(number) * 1000 * 1_000_000_000 / u128::from(frequency)) as u64;
+            let tick = 1_000_000_000 / frequency + 2;
+            prop_assert!(event.time.abs_diff(expected) <= tick, "{} instead of {expected}", event.time);
+        }
+        prop_assert_eq!(ring.read().metadata.contains("name = tsc"), source == 1);
+    }
+
+    #[test]
+    fn annotations_are_what_was_noted(
+        notes in prop::collection::vec(("[a-z]{1,40}", "[^\0]{0,60}", 0..3_u64, 1..9_u64), 0..20),
+    ) {
+        let mut ring = Synthesis::new();
+        let mut expected: Vec<(String, String, Privacy)> = Vec::new();
+        for (index, (key, value, privacy, changes)) in notes.into_iter().enumerate() {
+            let at = 4096 + index * 512;
+            ring.word(at, changes * 2);
+            ring.word(at + 8, key.len() as u64 | (value.len() as u64) << 16 | privacy << 32);
+            ring.0[at + 16..at + 16 + key.len()].copy_from_slice(key.as_bytes());
+            let behind = at + 16 + key.len();
+            ring.0[behind..behind + value.len()].copy_from_slice(value.as_bytes());
+            let privacy = [Privacy::Public, Privacy::Personal, Privacy::Secret][privacy as usize];
+            // Of two entries with one key the later one holds.
+            match expected.iter_mut().find(|note| note.0 == key) {
+                Some(note) => *note = (key, value, privacy),
+                None => expected.push((key, value, privacy)),
+            }
+        }
+        let snapshot = ring.read();
+        prop_assert_eq!(&snapshot.problems, &Vec::<String>::new());
+        let found: Vec<_> =
+            snapshot.annotations.into_iter().map(|note| (note.key, note.value, note.privacy)).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
     fn no_word_of_a_ring_can_make_the_reader_fail(
         words in prop::collection::vec((0..SIZE / 8, prop_oneof![any::<u64>(), 0..40_u64, Just(u64::MAX)]), 1..40),
         header in prop::collection::vec((0..80_usize, any::<u32>()), 0..3),
@@ -238,8 +310,16 @@ proptest! {
 /// A ring with a packet of each kind, an annotation and two declarations.
 fn filled() -> Synthesis {
     let mut ring = Synthesis::new();
-    ring.packet(&Packet { cell: 0, whole: true, state: CLOSED, slot: 0, number: 0, before: 0, events: 900 });
-    ring.packet(&Packet { cell: 17, whole: false, state: OPEN, slot: 0, number: 1, before: 900, events: 40 });
+    ring.packet(&Packet { cell: 0, whole: true, state: CLOSED, slot: 0, number: 0, before: 0, events: MANY });
+    ring.packet(&Packet {
+        cell: 17,
+        whole: false,
+        state: OPEN,
+        slot: 0,
+        number: 1,
+        before: MANY,
+        events: 40,
+    });
     ring.packet(&Packet { cell: 18, whole: false, state: PINNED, slot: 3, number: 0, before: 0, events: 5 });
     ring.word(SLOTS, 18);
     ring.declare(1, "event { name = \"a:c\"; id = 2; stream_id = 0; fields := struct { }; };\n");
@@ -247,6 +327,78 @@ fn filled() -> Synthesis {
     ring.word(4104, 3 | 5 << 16 | 1 << 32);
     ring.0[4112..4120].copy_from_slice(b"keyvalue");
     ring
+}
+
+#[test]
+fn every_loss_that_was_counted_is_said() {
+    for (at, sentence) in [
+        (200, "the clock jumped 7 times (a suspend or a migration): times before the last jump are shifted"),
+        (520, "7 fields were too long and were cut"),
+        (528, "7 event types were refused: there is no room for more"),
+        (536, "7 annotations were refused: too many, too long, or two at once"),
+        (568, "7 reports were not started: too many in a minute, or foretrace-capture could not be run"),
+    ] {
+        let mut ring = filled();
+        ring.word(at, 7);
+        let snapshot = ring.read();
+        assert_eq!(snapshot.problems, [sentence]);
+        assert_eq!(decode(&snapshot).events.len() as u64, MANY + 45);
+    }
+    // Those without a writer slot, and those of each slot.
+    let mut ring = filled();
+    ring.word(512, 7);
+    ring.word(SLOTS + 24, 30);
+    ring.word(SLOTS + 3 * 128 + 24, 500);
+    assert_eq!(ring.read().discarded, 537);
+    // A slot that nobody ever used says nothing.
+    ring.word(456, 3);
+    assert_eq!(ring.read().discarded, 37);
+}
+
+#[test]
+fn a_declaration_may_run_over_several_slots() {
+    let mut ring = Synthesis::new();
+    let name = "n".repeat(1200);
+    let text = format!(
+        "event {{ name = \"a:{name}\"; id = 2; stream_id = 0; fields := struct {{ uint64_t _v; }}; }};\n"
+    );
+    let at = SCHEMA + 512;
+    ring.half(at, 0x75D1_1D57);
+    ring.0[at + 4..at + 20].copy_from_slice(&UUID);
+    ring.half(at + 24, (37 + text.len() as u32) * 8);
+    ring.half(at + 28, 3 * 512 * 8);
+    ring.0[at + 37..at + 37 + text.len()].copy_from_slice(text.as_bytes());
+    ring.word(544, 4);
+    assert!(ring.read().metadata.ends_with(&text));
+    // One that says it has more slots than there are costs itself alone.
+    ring.word(544, 3);
+    assert!(!ring.read().metadata.contains(&name));
+}
+
+#[test]
+fn packets_that_contradict_each_other_are_a_problem() {
+    let mut twice = filled();
+    twice.packet(&Packet { cell: 33, whole: false, state: CLOSED, slot: 3, number: 0, before: 0, events: 9 });
+    assert_eq!(twice.read().problems, ["1 packets had the number of another one and were dropped"]);
+    let mut back = filled();
+    back.packet(&Packet { cell: 33, whole: false, state: CLOSED, slot: 3, number: 1, before: 2, events: 9 });
+    assert_eq!(back.read().problems, ["1 packets contradict the counts of the packet before them"]);
+}
+
+#[test]
+fn what_a_lapsed_pin_held_is_overwritten_and_counted() {
+    let mut ring = filled();
+    let whole = ring.read();
+    // The slot still names the packet that it had pinned; the cell is another thread's by now.
+    ring.word(SLOTS + 3 * 128 + 40, 19);
+    ring.word(SLOTS + 3 * 128 + 48, 7 << 8 | PINNED);
+    ring.word(SLOTS + 3 * 128 + 8, 5);
+    ring.packet(&Packet { cell: 18, whole: false, state: OPEN, slot: 5, number: 0, before: 0, events: 2 });
+    ring.word(SLOTS + 5 * 128, 19);
+    let snapshot = ring.read();
+    assert_eq!(snapshot.problems, Vec::<String>::new());
+    assert_eq!((snapshot.recorded, snapshot.overwritten), (whole.recorded + 2, 5));
+    assert_eq!(decode(&snapshot).events.len() as u64, MANY + 42);
 }
 
 #[test]
@@ -290,13 +442,13 @@ fn a_damaged_packet_is_a_problem_and_the_others_are_there() {
         let mut ring = filled();
         ring.word(place, bad);
         let snapshot = ring.read();
-        assert_eq!(decode(&snapshot).events.len(), 905, "{place} = {bad}");
+        assert_eq!(decode(&snapshot).events.len() as u64, MANY + 5, "{place} = {bad}");
         assert_eq!(snapshot.problems.len(), 1, "{:?}", snapshot.problems);
     }
     // Only a block's first cell can be a whole packet.
     let mut ring = filled();
     ring.word(DESCRIPTORS + 17 * 8, 7 << 8 | 0x10 | OPEN);
-    assert_eq!(decode(&ring.read()).events.len(), 905);
+    assert_eq!(decode(&ring.read()).events.len() as u64, MANY + 5);
 }
 
 /// A ring that another process changes while a packet is being copied.
@@ -334,13 +486,13 @@ fn a_packet_that_is_replaced_while_it_is_copied_is_not_returned() {
         // Its header is read first, and it is copied later.
         for copies in [1, 2] {
             let snapshot = reader::read(&changing(to, copies)).expect("a ring");
-            assert_eq!(decode(&snapshot).events.len(), 905, "{to:#x} {copies}");
-            assert_eq!((snapshot.recorded, snapshot.overwritten), (945, 40), "{to:#x} {copies}");
+            assert_eq!(decode(&snapshot).events.len() as u64, MANY + 5, "{to:#x} {copies}");
+            assert_eq!((snapshot.recorded, snapshot.overwritten), (MANY + 45, 40), "{to:#x} {copies}");
         }
     }
     // Closing it is no replacement.
     let snapshot = reader::read(&changing(7 << 8 | PINNED, 1)).expect("a ring");
-    assert_eq!(decode(&snapshot).events.len(), 945);
+    assert_eq!(decode(&snapshot).events.len() as u64, MANY + 45);
 }
 
 #[test]
@@ -373,7 +525,7 @@ fn an_interrupted_declaration_costs_only_itself() {
     ring.half(SCHEMA + 3 * 512 + 28, 512 * 8);
     let snapshot = ring.read();
     assert_eq!(decode(&snapshot).problems, Vec::<String>::new());
-    assert_eq!(decode(&snapshot).events.len(), 945);
+    assert_eq!(decode(&snapshot).events.len() as u64, MANY + 45);
     // Sizes that point elsewhere.
     for sizes in [u64::MAX, (36 * 8) | 4096 << 32, (513 * 8) | 4096 << 32, (40 * 8) | (512 * 8 * 9) << 32] {
         ring.word(SCHEMA + 3 * 512 + 24, sizes);
