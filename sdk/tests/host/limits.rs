@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use crate::apart::{apart, fork, records_nothing, step, steps, wait_for};
+use crate::apart::{apart, fork, not_tried, records_nothing, step, steps, wait_for};
 use crate::rings;
 
 /// From now on a system call fails with an error, for this thread and those that it starts.
@@ -172,21 +172,29 @@ struct Group(PathBuf);
 impl Group {
     fn new() -> Option<Group> {
         let mine = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let (below, file) = mine.lines().find_map(|line| {
+        mine.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             match (parts.next()?, parts.next()?) {
-                ("memory", path) => Some((format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes")),
-                ("", path) => {
-                    let below = format!("/sys/fs/cgroup{path}");
-                    let controllers = fs::read_to_string(format!("{below}/cgroup.subtree_control")).ok()?;
-                    controllers.contains("memory").then_some((below, "memory.max"))
-                }
+                ("memory", path) => Group::below(
+                    &Path::new("/sys/fs/cgroup/memory").join(path.trim_start_matches('/')),
+                    "memory.limit_in_bytes",
+                ),
+                // Below the nearest group that lets its children be limited.
+                ("", path) => Path::new(path).ancestors().find_map(|path| {
+                    let group = Path::new("/sys/fs/cgroup").join(path.strip_prefix("/").ok()?);
+                    let controllers = fs::read_to_string(group.join("cgroup.subtree_control")).ok()?;
+                    controllers.contains("memory").then(|| Group::below(&group, "memory.max"))?
+                }),
                 _ => None,
             }
-        })?;
-        let group = Group(Path::new(&below).join(format!("foretrace-test-{}", std::process::id())));
-        fs::create_dir(&group.0).ok()?;
-        fs::write(group.0.join(file), "16777216").ok()?;
+        })
+    }
+
+    fn below(parent: &Path, limit: &str) -> Option<Group> {
+        let path = parent.join(format!("foretrace-test-{}", std::process::id()));
+        fs::create_dir(&path).ok()?;
+        let group = Group(path);
+        fs::write(group.0.join(limit), "16777216").ok()?;
         Some(group)
     }
 }
@@ -202,7 +210,7 @@ fn a_small_cgroup_has_a_small_ring() {
     let claim = "limits::a_small_cgroup_has_a_small_ring";
     let group = Group::new();
     if group.is_none() {
-        eprintln!("not tried: this machine lets us make no cgroup with a memory limit");
+        not_tried("cgroup", "this machine lets us make no cgroup with a memory limit");
     }
     let members = group.as_ref().map(|group| group.0.join("cgroup.procs"));
     let members = members.map(|path| CString::new(path.into_os_string().into_encoded_bytes()).unwrap());

@@ -2,6 +2,8 @@
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 mod apart;
+mod clocks;
+mod crowds;
 mod descendants;
 mod endings;
 mod handlers;
