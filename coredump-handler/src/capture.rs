@@ -213,7 +213,12 @@ fn import_from(places: &Places, arguments: Import) -> Result<Made> {
 struct Written {
     incoming: Incoming,
     report: Report,
+    places: Places,
+    kind: StoreKind,
 }
+
+/// How long old reports may be looked for when there are too many.
+const ROOM: Duration = Duration::from_secs(2);
 
 fn write(places: &Places, collected: Collected) -> Result<Written> {
     let kind = if nix::unistd::geteuid().is_root() { StoreKind::System } else { StoreKind::User };
@@ -221,13 +226,16 @@ fn write(places: &Places, collected: Collected) -> Result<Written> {
     let sink = BufWriter::with_capacity(1 << 18, incoming.bundle().context("the report cannot be stored")?);
     let (mut sink, report) = assemble(collected, sink).context("the report cannot be written")?;
     sink.flush().context("the report cannot be written")?;
-    Ok(Written { incoming, report })
+    Ok(Written { incoming, report, places: places.clone(), kind })
 }
 
 impl Written {
     fn publish(self) -> Result<Made> {
         let published =
             self.incoming.publish(self.report.id, Owner::current()).context("the report cannot be stored")?;
+        // The report is safe: what cannot be removed to make room for the next one must not make it look lost.
+        let storage = Settings::load(&self.places).0.storage;
+        let _ = foretrace_store::enforce(&self.places, &storage, self.kind, published.bytes, ROOM);
         Ok(Made { report: self.report, published, stood_still: None })
     }
 }

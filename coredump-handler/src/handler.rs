@@ -26,7 +26,9 @@ mod locker;
 mod logs;
 pub mod sandbox;
 mod serve;
+mod share;
 pub(crate) mod state;
+mod storm;
 mod supervisor;
 mod worker;
 

@@ -128,6 +128,7 @@ mod tests {
             id: ReportId::from_random([9; 16]),
             owner: Owner::ROOT,
             path: "/x".into(),
+            bytes: 0,
             fallback: None,
         };
         Handled { published, kind: Kind::Crash, signature: "crash".into() }

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use foretrace_report::schema::Kind;
+use foretrace_store::CrashKey;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
     sendmsg, socketpair,
@@ -246,6 +247,8 @@ pub enum Progress {
     Keep(u32),
     /// Nothing more is needed of the process.
     Release,
+    /// What the crash has in common with others; it waits for [`Told::Go`] before it does more.
+    Same(CrashKey),
     /// The bundle is complete.
     Done(Kind, String),
     /// It gives up, for this reason.
@@ -258,7 +261,12 @@ impl Record for Progress {
     const BYTES: usize = 24 + TEXT;
 
     fn encode(&self) -> Vec<u8> {
+        let key;
         let (kind, number, text) = match self {
+            Progress::Same(common) => {
+                key = common.to_string();
+                (6, 0, key.as_str())
+            }
             Progress::At(stage) => (1, u64::from(*stage as u32), ""),
             Progress::Keep(number) => (2, u64::from(*number), ""),
             Progress::Release => (3, 0, ""),
@@ -285,30 +293,41 @@ impl Record for Progress {
             3 => Progress::Release,
             4 => Progress::Done(*KINDS.iter().find(|kind| **kind as usize == number)?, text()),
             5 => Progress::Failed(text()),
+            6 => Progress::Same(text().parse().ok()?),
             _ => return None,
         })
     }
 }
 
-/// What the supervisor tells the worker: the core's head is in its file now, so many bytes of it, whole or cut short.
+/// What the supervisor tells the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadReady {
-    /// Bytes there are.
-    pub bytes: u64,
-    /// Whether these are all.
-    pub whole: bool,
+pub enum Told {
+    /// The core's head is in its file now: so many bytes of it, and whether these are all.
+    Head(u64, bool),
+    /// The crash becomes a report.
+    Go,
+    /// The crash has been counted; nothing more is wanted.
+    Stop,
 }
 
-impl Record for HeadReady {
+impl Record for Told {
     const BYTES: usize = 24;
 
     fn encode(&self) -> Vec<u8> {
-        words([1, self.bytes, u64::from(self.whole)])
+        words(match *self {
+            Told::Head(bytes, whole) => [1, bytes, u64::from(whole)],
+            Told::Go => [2, 0, 0],
+            Told::Stop => [3, 0, 0],
+        })
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        (word(bytes, 0)? == 1).then_some(())?;
-        Some(HeadReady { bytes: word(bytes, 1)?, whole: word(bytes, 2)? == 1 })
+        Some(match word(bytes, 0)? {
+            1 => Told::Head(word(bytes, 1)?, word(bytes, 2)? == 1),
+            2 => Told::Go,
+            3 => Told::Stop,
+            _ => return None,
+        })
     }
 }
 
@@ -353,13 +372,15 @@ mod tests {
             Progress::At(Stage::Assembly),
             Progress::Keep(8),
             Progress::Release,
+            Progress::Same(CrashKey::new(b"/bin/a", b"main")),
             Progress::Done(Kind::Panic, "a | b".into()),
             Progress::Failed("no".into()),
         ] {
             assert_eq!(sent_and_received(&progress), progress);
         }
-        let ready = HeadReady { bytes: 9, whole: true };
-        assert_eq!(sent_and_received(&ready), ready);
+        for told in [Told::Head(9, true), Told::Go, Told::Stop] {
+            assert_eq!(sent_and_received(&told), told);
+        }
     }
 
     #[test]
@@ -392,7 +413,7 @@ mod tests {
     fn the_last_word_of_a_peer_that_did_not_listen_is_heard() {
         let (near, far) = Channel::pair().unwrap();
         far.send(&Progress::Done(Kind::Crash, "main".into()), None).unwrap();
-        near.send(&HeadReady { bytes: 1, whole: true }, None).unwrap();
+        near.send(&Told::Head(1, true), None).unwrap();
         drop(far);
         let (said, _) = near.receive::<Progress>().unwrap().unwrap();
         assert_eq!(said, Progress::Done(Kind::Crash, "main".into()));

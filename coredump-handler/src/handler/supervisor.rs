@@ -14,18 +14,19 @@ use anyhow::{Context, bail};
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program, Signal, signal_name};
 use foretrace_report::text::escape;
-use foretrace_store::{Incoming, Owner, Places, Published, Settings, StoreKind};
+use foretrace_store::{CrashKey, Incoming, Owner, Places, Published, Settings, StoreKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::arguments::Crash;
 use super::broker::Broker;
-use super::channel::{Channel, HeadReady, Progress, Stage};
+use super::channel::{Channel, Progress, Stage, Told};
 use super::child::{self, Child};
 use super::head::{Collector, State};
 use super::identity::{Identity, identify, recognise};
 use super::locker::Locker;
+use super::share::{Share, slots_of_a_user};
 use super::worker::{Effort, Task};
-use super::{group, logs};
+use super::{group, logs, storm};
 use crate::assemble::{Collected, assemble};
 use crate::journal;
 use crate::owner::{Credentials, owner};
@@ -42,11 +43,12 @@ pub struct Handled {
     pub signature: String,
 }
 
-/// Makes a report of a crash. Standard input is the kernel's pipe or socket; `problems` are known already.
+/// Makes a report of a crash, or counts it where it is one of many: `None`. Standard input is the kernel's pipe or
+/// socket; `problems` are known already.
 ///
 /// # Errors
 /// No report could be placed at all: the store cannot be written.
-pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Handled> {
+pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Option<Handled>> {
     let begun = Instant::now();
     guard()?;
     let places = Places::system(&crash.root);
@@ -81,12 +83,18 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Handl
         group: group::open(),
         kept: Vec::new(),
         problems,
-        environment: settings.privacy.environment_allow,
+        settings,
+        share: Share::default(),
     };
-    let handled = supervisor.report();
+    let handled = if supervisor.share.take_slot(&supervisor.places, crash.uid) {
+        supervisor.report()
+    } else {
+        supervisor.turn_away()
+    };
     supervisor.release();
-    if let Ok(handled) = &handled {
+    if let Ok(Some(handled)) = &handled {
         supervisor.announce(handled);
+        supervisor.make_room(handled);
     }
     handled
 }
@@ -103,7 +111,8 @@ struct Supervisor<'a> {
     group: Option<File>,
     kept: Vec<(u32, File)>,
     problems: Vec<Problem>,
-    environment: Vec<String>,
+    settings: Settings,
+    share: Share,
 }
 
 // How much of the time that is left each attempt may take, in percent.
@@ -170,7 +179,7 @@ impl Drop for Attempt {
 }
 
 impl Supervisor<'_> {
-    fn report(&mut self) -> anyhow::Result<Handled> {
+    fn report(&mut self) -> anyhow::Result<Option<Handled>> {
         let mut effort = Effort::FULL;
         for share in SHARES {
             let deadlines = self.patience.attempt(Instant::now(), share);
@@ -191,18 +200,36 @@ impl Supervisor<'_> {
         self.least()
     }
 
-    fn attempt(&mut self, effort: Effort, deadlines: Deadlines) -> Result<Handled, Failed> {
+    // One user's crashes hold no more of the kernel's slots than that user's share: this one is let go at once.
+    fn turn_away(&mut self) -> anyhow::Result<Option<Handled>> {
+        for part in [Part::Name, Part::Executable] {
+            // The kernel's own words: reading them cannot block.
+            if let Some(bytes) = self.process.as_ref().and_then(|process| process.read(part).ok()) {
+                let _ = self.locker.add(part as u32, &bytes);
+            }
+        }
+        self.release();
+        let what = format!(
+            "{} other crashes of the same user were being handled at this moment, all that one user may have",
+            slots_of_a_user()
+        );
+        self.problems.push(Problem::new("handler", what));
+        self.least()
+    }
+
+    // None where the crash was only counted.
+    fn attempt(&mut self, effort: Effort, deadlines: Deadlines) -> Result<Option<Handled>, Failed> {
         let at = |stage| move |why: anyhow::Error| Failed { stage, why };
         let (incoming, mut attempt) = self.start(effort).map_err(at(Stage::Start))?;
         let done = self.attend(&mut attempt, deadlines);
         self.locker.catch_up();
-        let (kind, signature) = done.map_err(at(attempt.stage))?;
+        let Some((kind, signature)) = done.map_err(at(attempt.stage))? else { return Ok(None) };
         let published = attempt
             .end(deadlines.finished)
             .and_then(|()| verify(&incoming))
             .and_then(|()| Ok(incoming.publish(self.id, self.owner)?))
             .map_err(at(Stage::Assembly))?;
-        Ok(Handled { published, kind, signature })
+        Ok(Some(Handled { published, kind, signature }))
     }
 
     fn start(&mut self, effort: Effort) -> anyhow::Result<(Incoming, Attempt)> {
@@ -245,7 +272,7 @@ impl Supervisor<'_> {
             bundle,
             kept,
             problems: self.problems.clone(),
-            environment: self.environment.clone(),
+            environment: self.settings.privacy.environment_allow.clone(),
             journal: logs::has_journal(),
             kernel_log,
             user: unprivileged_user(),
@@ -256,13 +283,17 @@ impl Supervisor<'_> {
         Ok((incoming, Attempt { worker, channel, stage: Stage::Start, broker, needs_broker }))
     }
 
-    // Serves the worker until it is done, dead or too late.
-    fn attend(&mut self, attempt: &mut Attempt, deadlines: Deadlines) -> anyhow::Result<(Kind, String)> {
+    // Serves the worker until it is done, dead or too late. None: nothing is wanted of it.
+    fn attend(
+        &mut self,
+        attempt: &mut Attempt,
+        deadlines: Deadlines,
+    ) -> anyhow::Result<Option<(Kind, String)>> {
         let mut told = false;
         loop {
             self.head.advance();
             if !told && self.head.state() != State::Reading {
-                let ready = HeadReady { bytes: self.head.length(), whole: self.head.state() == State::Whole };
+                let ready = Told::Head(self.head.length(), self.head.state() == State::Whole);
                 // Should it be dead, its closed channel says so below.
                 told = attempt.channel.send(&ready, None).is_ok();
             }
@@ -285,7 +316,16 @@ impl Supervisor<'_> {
                     Some((Progress::Keep(number), Some(file))) => self.keep(number, file),
                     Some((Progress::Keep(_), None)) => bail!("it sent nothing to keep"),
                     Some((Progress::Release, _)) => self.release(),
-                    Some((Progress::Done(kind, signature), _)) => return Ok((kind, signature)),
+                    Some((Progress::Same(key), _)) if self.is_wanted(key) => {
+                        // Should it be dead, its closed channel says so.
+                        let _ = attempt.channel.send(&Told::Go, None);
+                    }
+                    Some((Progress::Same(_), _)) => {
+                        self.release();
+                        let _ = attempt.channel.send(&Told::Stop, None);
+                        return Ok(None);
+                    }
+                    Some((Progress::Done(kind, signature), _)) => return Ok(Some((kind, signature))),
                     Some((Progress::Failed(why), _)) => bail!("{}", escape(&why)),
                     None => bail!("it {}", attempt.ending(Duration::from_millis(500))),
                 }
@@ -304,6 +344,13 @@ impl Supervisor<'_> {
         }
     }
 
+    // Whether a crash with this key becomes a report of its own; otherwise it has been counted.
+    fn is_wanted(&mut self, key: CrashKey) -> bool {
+        let time = super::moment(self.crash);
+        let store = (&self.places, &self.settings.storage);
+        self.share.is_wanted(key, (self.id, self.owner, &time), store, &mut self.problems)
+    }
+
     fn keep(&mut self, number: u32, descriptor: OwnedFd) {
         const MOST: usize = 16;
         if self.kept.len() < MOST {
@@ -313,6 +360,7 @@ impl Supervisor<'_> {
 
     // Lets the process go. Every other process that holds the pipe has closed it long ago.
     fn release(&mut self) {
+        self.share.give_slot_back();
         self.head.release();
         if let Err(error) = child::drop_input() {
             journal::log(&format!("the core's pipe could not be closed: {error}"));
@@ -320,8 +368,7 @@ impl Supervisor<'_> {
     }
 
     // The report that takes nobody's help: the kernel's arguments, and what the broker had read.
-    fn least(&mut self) -> anyhow::Result<Handled> {
-        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
+    fn least(&mut self) -> anyhow::Result<Option<Handled>> {
         let reader = self.locker.reader()?;
         // Name and path are the kernel's own: reading them cannot block.
         let text = |part: Part| {
@@ -335,6 +382,11 @@ impl Supervisor<'_> {
             pid: self.crash.pid,
             package: None,
         };
+        let named = program.exe.as_deref().unwrap_or(&program.name).as_bytes();
+        if !self.is_wanted(storm::key(named, &storm::Seen::nothing_but(self.crash.signal))) {
+            return Ok(None);
+        }
+        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
         let time = super::moment(self.crash);
         let mut collected = Collected::new(self.id, Kind::Crash, time, program);
         collected.signal = Some(Signal {
@@ -358,7 +410,7 @@ impl Supervisor<'_> {
         }
         assemble(collected, incoming.bundle()?)?;
         let published = incoming.publish(self.id, self.owner)?;
-        Ok(Handled { published, kind: Kind::Crash, signature: String::new() })
+        Ok(Some(Handled { published, kind: Kind::Crash, signature: String::new() }))
     }
 
     // Existing followers of COREDUMP_* entries go on working.
@@ -378,6 +430,22 @@ impl Supervisor<'_> {
                 cgroup: text(Part::Cgroup),
             },
         );
+    }
+
+    // What has become too much goes now: nobody waits any more.
+    fn make_room(&self, handled: &Handled) {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let storage = &self.settings.storage;
+        match foretrace_store::enforce(
+            &self.places,
+            storage,
+            StoreKind::System,
+            handled.published.bytes,
+            PATIENCE,
+        ) {
+            Ok(done) => done.problems.iter().for_each(|problem| journal::log(&problem.to_string())),
+            Err(error) => journal::log(&format!("the store's limits could not be kept: {error}")),
+        }
     }
 }
 

@@ -124,8 +124,10 @@ impl Task<'_> {
         let mut collected = Collected::new(self.id, Kind::Crash, super::moment(self.crash), program);
         collected.problems = std::mem::take(&mut self.problems);
         let mut worker = Worker { task: self, collected };
-        let held = worker.collect();
-        worker.finish(&held, bundle)
+        match worker.collect() {
+            Some(held) => worker.finish(&held, bundle),
+            None => 0,
+        }
     }
 
     fn fail(&self, why: &str) -> i32 {

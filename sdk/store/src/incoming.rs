@@ -5,6 +5,7 @@
 //! handed to a user.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use foretrace_report::ReportId;
@@ -66,6 +67,8 @@ pub struct Published {
     pub owner: Owner,
     /// Where it lies.
     pub path: PathBuf,
+    /// The space that it takes.
+    pub bytes: u64,
     /// Why it is root's and not the owner's that was asked for, where that is so.
     pub fallback: Option<StoreError>,
 }
@@ -107,16 +110,17 @@ impl Incoming {
     /// The report could not be placed at all; nothing is left of it.
     pub fn publish(mut self, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
         self.bundle.sync_all().map_err(|e| self.building.error(BUNDLE, e))?;
+        let bytes = self.bundle.metadata().map_or(0, |it| it.blocks() * 512);
         let reports = match self.kind {
             // Everybody may pass to what is theirs; nobody may see who else has reports.
             StoreKind::System => own_directory(&self.state, "reports", 0o711)?,
             StoreKind::User => own_directory(&self.state, "reports", 0o700)?,
         };
         match self.place(&reports, id, owner) {
-            Ok(path) => Ok(Published { id, owner, path, fallback: None }),
+            Ok(path) => Ok(Published { id, owner, path, bytes, fallback: None }),
             Err(error) if owner.uid != 0 && geteuid().is_root() => {
                 let path = self.place(&reports, id, Owner::ROOT)?;
-                Ok(Published { id, owner: Owner::ROOT, path, fallback: Some(error) })
+                Ok(Published { id, owner: Owner::ROOT, path, bytes, fallback: Some(error) })
             }
             Err(error) => Err(error),
         }
@@ -148,7 +152,7 @@ impl Drop for Incoming {
 }
 
 /// The directory of one user's reports: created for them, or found to be theirs.
-fn own_shelf(reports: &Directory, owner: Owner) -> Result<Directory, StoreError> {
+pub(crate) fn own_shelf(reports: &Directory, owner: Owner) -> Result<Directory, StoreError> {
     let name = owner.uid.to_string();
     let shelf = reports.make(&name, 0o700)?;
     let stat = shelf.own_stat()?;
@@ -167,7 +171,7 @@ fn own_shelf(reports: &Directory, owner: Owner) -> Result<Directory, StoreError>
 }
 
 /// One of the store's own directories: made, or found to be this user's and given its mode again.
-fn own_directory(state: &Directory, name: &str, mode: u32) -> Result<Directory, StoreError> {
+pub(crate) fn own_directory(state: &Directory, name: &str, mode: u32) -> Result<Directory, StoreError> {
     let directory = state.make(name, mode)?;
     close_to_others(&directory, mode)?;
     Ok(directory)

@@ -18,6 +18,8 @@ pub mod quantity;
 pub mod report_dir;
 pub mod settings;
 pub mod shelf;
+pub mod slots;
+pub mod tally;
 pub mod vacuum;
 
 pub use answers::{Standing, StandingAnswer, StandingAnswers};
@@ -28,7 +30,8 @@ pub use places::Places;
 pub use report_dir::{BUNDLE, CONSENT, DELIVERY, OUTGOING, ReportDir, SALT};
 pub use settings::{Settings, Warning};
 pub use shelf::{Listing, Store};
-pub use vacuum::{Vacuumed, vacuum};
+pub use tally::{Admission, Candidate, Counted, CrashKey, admit};
+pub use vacuum::{Vacuumed, enforce, vacuum};
 
 use foretrace_report::ReportId;
 

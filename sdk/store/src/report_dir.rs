@@ -12,6 +12,7 @@ use foretrace_report::{Report, ReportId};
 
 use crate::directory::{Directory, on_disk, read_limited, require_regular};
 use crate::incoming::{Owner, StoreKind};
+use crate::tally::{self, Counted};
 use crate::{StoreError, as_user};
 
 /// The report itself; written once, never changed.
@@ -126,6 +127,29 @@ impl ReportDir {
         Ok(self.bundle()?.report()?)
     }
 
+    /// The crashes that this report stands for besides its own, where there are any.
+    ///
+    /// # Errors
+    /// What is there cannot be read, or is not what the handler wrote.
+    pub fn counted(&self) -> Result<Option<Counted>, StoreError> {
+        let name = tally::count_name(self.id);
+        if self.shelf.stat(&name).is_err_and(|error| error.is_missing()) {
+            return Ok(None);
+        }
+        let mut file = if self.foreign {
+            let file = as_user::open(std::os::fd::AsFd::as_fd(&*self.shelf), self.owner, &name)
+                .map_err(|source| self.shelf.error(&name, source))?;
+            require_regular(&file).map_err(|why| self.shelf.untrusted(&name, why))?;
+            file
+        } else {
+            self.shelf.open_file(&name)?
+        };
+        const LONGEST: u64 = 4096;
+        let text = read_limited(&mut file, &self.shelf.path().join(&name), LONGEST)?;
+        let counted = tally::parse_counted(&text);
+        counted.map(Some).ok_or_else(|| self.shelf.untrusted(&name, "it is no count of crashes"))
+    }
+
     /// All of [`CONSENT`], [`DELIVERY`], [`OUTGOING`] or [`SALT`]; `None` where it is not there.
     ///
     /// # Errors
@@ -166,7 +190,7 @@ impl ReportDir {
     /// Another user's report, or a refusal by the system.
     pub fn remove(self) -> Result<(), StoreError> {
         self.own()?;
-        self.shelf.remove_tree(&self.id.to_string(), BUNDLE)
+        remove(&self.shelf, self.id)
     }
 
     fn own(&self) -> Result<Directory, StoreError> {
@@ -189,6 +213,15 @@ impl ReportDir {
 
     fn untrusted(&self, name: &str, why: &'static str) -> StoreError {
         self.shelf.untrusted(&Path::new(&self.id.to_string()).join(name).to_string_lossy(), why)
+    }
+}
+
+/// Erases a report and the count of those that it stood for.
+pub(crate) fn remove(shelf: &Directory, id: ReportId) -> Result<(), StoreError> {
+    shelf.remove_tree(&id.to_string(), BUNDLE)?;
+    match shelf.remove_file(&tally::count_name(id)) {
+        Err(error) if !error.is_missing() => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -65,6 +65,10 @@ pub struct Storage {
     pub max_age: Duration,
     /// `Core=`: whether a whole core is kept as well.
     pub core: CoreStorage,
+    /// `Repeats=`: how many crashes of a program in the same way become whole reports; further ones are counted.
+    pub repeats: u32,
+    /// `RepeatsWithin=`: after this time they may become whole reports again.
+    pub repeats_within: Duration,
 }
 
 /// Whether whole cores are kept.
@@ -124,7 +128,14 @@ impl Default for Consent {
 impl Default for Storage {
     fn default() -> Self {
         let month = Duration::from_secs(30 * 86_400);
-        Storage { max_use: None, keep_free: None, max_age: month, core: CoreStorage::None }
+        Storage {
+            max_use: None,
+            keep_free: None,
+            max_age: month,
+            core: CoreStorage::None,
+            repeats: 5,
+            repeats_within: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -239,6 +250,18 @@ impl Settings {
                     _ => return Err(bad("none or keep")),
                 }
             }
+            ("Storage", "Repeats") if reset => self.storage.repeats = default.storage.repeats,
+            ("Storage", "Repeats") => {
+                self.storage.repeats =
+                    repeats(value).ok_or_else(|| bad("a number from 1 on, or infinity"))?;
+            }
+            ("Storage", "RepeatsWithin") if reset => {
+                self.storage.repeats_within = default.storage.repeats_within;
+            }
+            ("Storage", "RepeatsWithin") => {
+                self.storage.repeats_within =
+                    quantity::span(value).ok_or_else(|| bad("a time such as 1h or 10min"))?;
+            }
             ("Capture", "Timeout") if reset => self.capture.timeout = default.capture.timeout,
             ("Capture", "Timeout") => {
                 self.capture.timeout = timeout(value).ok_or_else(|| bad("from 1s to 10s"))?
@@ -308,6 +331,13 @@ fn url(text: &str) -> Option<String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let plain = text.bytes().all(|b| b.is_ascii_graphic());
     (plain && !rest.is_empty() && !rest.starts_with('/')).then(|| text.to_owned())
+}
+
+fn repeats(text: &str) -> Option<u32> {
+    match text {
+        "infinity" => Some(u32::MAX),
+        _ => text.parse().ok().filter(|number| *number > 0),
+    }
 }
 
 fn timeout(text: &str) -> Option<Duration> {

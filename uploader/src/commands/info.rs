@@ -81,6 +81,10 @@ impl Page<'_> {
             moment::ago(&report.time, Timestamp::now()).map(|ago| format!(" ({ago})")).unwrap_or_default();
         fact("Report", report_dir.id().to_string())?;
         fact("When", format!("{when}{ago}"))?;
+        if let Ok(Some(counted)) = report_dir.counted() {
+            let last = moment::local(&counted.last, &self.zone);
+            fact("Repeated", format!("{} more times in the same way, the last {last}", counted.count))?;
+        }
         fact("Program", format!("{}, process {}", sentence::program(report), report.program.pid))?;
         fact("File", report.program.exe.as_deref().map(escape).unwrap_or_default())?;
         if let Some(signal) = &report.signal {

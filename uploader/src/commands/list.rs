@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use foretrace_report::Report;
 use foretrace_report::text::escape;
-use foretrace_store::ReportDir;
+use foretrace_store::{Counted, ReportDir};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
@@ -35,7 +35,8 @@ struct Row {
     bytes: u64,
     consent: &'static str,
     delivery: &'static str,
-    // How many crashes the row stands for, the first and the last of them: a whole report stands for itself.
+    // How many crashes the row stands for, the first and the last of them: a whole report stands for itself, and for
+    // those that came after it in the same way and were only counted.
     count: u64,
     first: String,
     last: String,
@@ -61,7 +62,13 @@ pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for report_dir in listing.reports {
         match report_dir.report() {
-            Ok(report) if wanted(&report, &report_dir, &filter, since) => rows.push(row(&report_dir, report)),
+            Ok(report) if wanted(&report, &report_dir, &filter, since) => {
+                let counted = report_dir.counted().unwrap_or_else(|error| {
+                    output::complain(&error.to_string());
+                    None
+                });
+                rows.push(row(&report_dir, report, counted));
+            }
             Ok(_) => {}
             Err(error) => output::complain(&format!("{}: {error}", report_dir.id())),
         }
@@ -96,8 +103,9 @@ fn instant(rfc3339: &str) -> Option<Timestamp> {
     rfc3339.parse().ok()
 }
 
-fn row(report_dir: &ReportDir, report: Report) -> Row {
+fn row(report_dir: &ReportDir, report: Report, counted: Option<Counted>) -> Row {
     let state = State::of(report_dir);
+    let others = counted.as_ref().map_or(0, |counted| counted.count);
     Row {
         what: sentence::what(&report),
         id: report_dir.id().to_string(),
@@ -108,9 +116,9 @@ fn row(report_dir: &ReportDir, report: Report) -> Row {
         bytes: report_dir.size(),
         consent: state.consent_word(),
         delivery: state.delivery_word(),
-        count: 1,
+        count: others.saturating_add(1),
         first: report.time.clone(),
-        last: report.time.clone(),
+        last: counted.map_or_else(|| report.time.clone(), |counted| counted.last),
         time: report.time,
         foreign_uid: report_dir.is_foreign().then(|| report_dir.uid()),
     }
@@ -156,8 +164,17 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
             &sentence::shortened(&escape(&row.signature), width),
         ];
         writeln!(out, "{}", line(cells))?;
+        if let Some(others) = others(row, &zone) {
+            writeln!(out, "          {}", paint.dim(others))?;
+        }
     }
     Ok(())
+}
+
+/// What the row stands for besides its own crash.
+fn others(row: &Row, zone: &TimeZone) -> Option<String> {
+    let others = row.count.checked_sub(1).filter(|others| *others > 0)?;
+    Some(format!("and {others} more in the same way, the last {}", moment::local(&row.last, zone)))
 }
 
 /// A column full of "none" hides the rows where something is.

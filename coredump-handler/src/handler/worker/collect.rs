@@ -8,8 +8,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{KEPT_MINIDUMP, Refusal, Worker, os_release, whole, with_source};
 use crate::core::{self, CoreHead};
-use crate::handler::channel::{HeadReady, Progress, Question, Stage};
-use crate::handler::state;
+use crate::handler::channel::{Progress, Question, Stage, Told};
+use crate::handler::{state, storm};
 use crate::maps::{self, Mapping};
 use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
 use crate::minidump;
@@ -35,7 +35,8 @@ pub(super) struct Held {
 }
 
 impl Worker<'_> {
-    pub(super) fn collect(&mut self) -> Held {
+    // None where the crash is one of many and only counted.
+    pub(super) fn collect(&mut self) -> Option<Held> {
         let mut held = Held::default();
         self.at(Stage::Ring);
         held.maps_text = self.part(Part::Maps);
@@ -62,13 +63,37 @@ impl Worker<'_> {
 
         self.at(Stage::Memory);
         self.stacks(&mut held, memory);
+        if !self.is_wanted(&held) {
+            return None;
+        }
         let cpuinfo = self.part(Part::Processors);
         self.minidump(&held, memory, cpuinfo.as_deref());
 
         self.at(Stage::State);
         self.state(&mut held, cpuinfo.as_deref());
         self.tell(&Progress::Release, None);
-        held
+        Some(held)
+    }
+
+    // Whether the crash becomes a report. A supervisor that does not answer wants no report either.
+    fn is_wanted(&mut self, held: &Held) -> bool {
+        let program = self.part(Part::Executable).filter(|path| !path.is_empty());
+        let program = program.or_else(|| self.part(Part::Name)).unwrap_or_default();
+        let seen = storm::Seen {
+            signal: self.task.crash.signal,
+            head: held.head.as_ref(),
+            modules: held.modules.as_ref(),
+            stacks: &held.stacks,
+        };
+        self.tell(&Progress::Same(storm::key(&program, &seen)), None);
+        loop {
+            match self.task.supervisor.receive::<Told>() {
+                Ok(Some((Told::Go, _))) => return true,
+                // Not asked for, where the head is not to be read.
+                Ok(Some((Told::Head(..), _))) => {}
+                _ => return false,
+            }
+        }
     }
 
     // The rings that are believed.
@@ -115,16 +140,15 @@ impl Worker<'_> {
         if !self.task.effort.head {
             return None;
         }
-        let ready = match self.task.supervisor.receive::<HeadReady>() {
-            Ok(Some((ready, _))) => ready,
-            _ => HeadReady { bytes: 0, whole: false },
+        let (length, whole) = match self.task.supervisor.receive::<Told>() {
+            Ok(Some((Told::Head(length, whole), _))) => (length, whole),
+            _ => (0, false),
         };
-        if !ready.whole {
-            let what =
-                format!("the kernel's core ended after {} bytes, before the end of its notes", ready.bytes);
+        if !whole {
+            let what = format!("the kernel's core ended after {length} bytes, before the end of its notes");
             self.collected.problem("core", what);
         }
-        let mut bytes = vec![0; usize::try_from(ready.bytes).ok()?];
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
         if let Err(error) = self.task.head.read_exact_at(&mut bytes, 0) {
             self.collected.problem("core", error.to_string());
             return None;

@@ -1,0 +1,66 @@
+//! What one user's crashes may have of the handler: a quarter of the slots, and a few whole reports of each kind.
+//!
+//! Decided by the supervisor, once for each crash, whatever its workers say. Errs towards a report.
+
+use foretrace_report::ReportId;
+use foretrace_report::schema::Problem;
+use foretrace_store::settings::Storage;
+use foretrace_store::slots::{self, Slot};
+use foretrace_store::{Admission, Candidate, CrashKey, Owner, Places};
+
+const PIPE_LIMIT: &str = "/proc/sys/kernel/core_pipe_limit";
+/// What `install` sets.
+const USUAL_LIMIT: u32 = 256;
+
+/// A crash's part in its user's share.
+#[derive(Default)]
+pub struct Share {
+    // Held until the process is let go.
+    slot: Option<Slot>,
+    wanted: Option<bool>,
+}
+
+impl Share {
+    /// Whether `uid` may have another crash in hand. Where that cannot be found out, it may.
+    pub fn take_slot(&mut self, places: &Places, uid: u32) -> bool {
+        let taken = slots::take(places, uid, slots_of_a_user());
+        let room = !matches!(taken, Ok(None));
+        self.slot = taken.ok().flatten();
+        room
+    }
+
+    /// The process has been let go.
+    pub fn give_slot_back(&mut self) {
+        self.slot = None;
+    }
+
+    /// Whether a crash becomes a report of its own; otherwise it has been counted.
+    pub fn is_wanted(
+        &mut self,
+        key: CrashKey,
+        (id, owner, time): (ReportId, Owner, &str),
+        (places, storage): (&Places, &Storage),
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        let decide = || {
+            let now = jiff::Timestamp::now().as_second();
+            let candidate = Candidate { key, id, owner, time, now };
+            match foretrace_store::admit(places, storage, &candidate) {
+                Ok(admission) => admission == Admission::Whole,
+                Err(error) => {
+                    let what = format!("whether this is one of many crashes could not be found out: {error}");
+                    problems.push(Problem::new("handler", what));
+                    true
+                }
+            }
+        };
+        *self.wanted.get_or_insert_with(decide)
+    }
+}
+
+/// A quarter of the handlers that the kernel runs at once.
+pub fn slots_of_a_user() -> u32 {
+    let limit = std::fs::read_to_string(PIPE_LIMIT).unwrap_or_default();
+    let limit = limit.trim().parse().ok().filter(|limit| *limit > 0).unwrap_or(USUAL_LIMIT);
+    (limit / 4).max(1)
+}
