@@ -17,7 +17,8 @@ const USUAL_LIMIT: u32 = 256;
 pub struct Share {
     // Held until the process is let go.
     slot: Option<Slot>,
-    wanted: Option<bool>,
+    // What it has in common with others, and whether it becomes a report.
+    decided: Option<(CrashKey, bool)>,
 }
 
 impl Share {
@@ -42,7 +43,7 @@ impl Share {
         (places, storage): (&Places, &Storage),
         problems: &mut Vec<Problem>,
     ) -> bool {
-        let decide = || {
+        let mut decide = || {
             let now = jiff::Timestamp::now().as_second();
             let candidate = Candidate { key, id, owner, time, now };
             match foretrace_store::admit(places, storage, &candidate) {
@@ -54,7 +55,15 @@ impl Share {
                 }
             }
         };
-        *self.wanted.get_or_insert_with(decide)
+        self.decided.get_or_insert_with(|| (key, decide())).1
+    }
+
+    /// The crash is a report now.
+    pub fn settle(&self, places: &Places, id: ReportId, owner: Owner) {
+        if let Some((key, _)) = self.decided {
+            // Without it the report counts as one that is still being written, for a while.
+            let _ = foretrace_store::settle(places, key, id, owner);
+        }
     }
 }
 

@@ -435,6 +435,7 @@ impl Supervisor<'_> {
     // What has become too much goes now: nobody waits any more.
     fn make_room(&self, handled: &Handled) {
         const PATIENCE: Duration = Duration::from_secs(5);
+        self.share.settle(&self.places, self.id, self.owner);
         let storage = &self.settings.storage;
         match foretrace_store::enforce(
             &self.places,

@@ -30,7 +30,7 @@ pub use places::Places;
 pub use report_dir::{BUNDLE, CONSENT, DELIVERY, OUTGOING, ReportDir, SALT};
 pub use settings::{Settings, Warning};
 pub use shelf::{Listing, Store};
-pub use tally::{Admission, Candidate, Counted, CrashKey, admit};
+pub use tally::{Admission, Candidate, Counted, CrashKey, admit, settle};
 pub use vacuum::{Vacuumed, enforce, vacuum};
 
 use foretrace_report::ReportId;

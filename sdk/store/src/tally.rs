@@ -126,7 +126,7 @@ pub struct Counted {
 struct Tally {
     /// When the window began, in seconds since 1970.
     opened: i64,
-    /// The window's whole reports, and when they were promised to be some.
+    /// The window's whole reports, and when they were promised to be some; 0 once they are.
     whole: Vec<(ReportId, i64)>,
     /// The report that stands for the counted crashes.
     carrier: Option<ReportId>,
@@ -150,8 +150,7 @@ pub fn admit(places: &Places, storage: &Storage, candidate: &Candidate<'_>) -> R
     let shelves = Shelves::open(state, candidate.owner);
     let mut tally = read(&tallies, &name).unwrap_or_default();
     let admission = tally.admit(storage, candidate, |id| shelves.holder(id).is_some());
-    let text = serde_json::to_vec(&tally).map_err(|e| tallies.error(&name, io::Error::from(e)))?;
-    tallies.write_atomically(&name, &text)?;
+    tally.write(&tallies, &name)?;
     if let (Admission::Counted(carrier), Some(counted)) = (admission, &tally.counted) {
         // What cannot be shown now is shown with the next one.
         let _ = show(&tallies, &shelves, carrier, counted);
@@ -159,7 +158,29 @@ pub fn admit(places: &Places, storage: &Storage, candidate: &Candidate<'_>) -> R
     Ok(admission)
 }
 
+/// Notes that a crash which was admitted is a report now: from here on it is missed once it is gone.
+///
+/// # Errors
+/// The tally cannot be kept: for half a minute the report counts as one that is being written.
+pub fn settle(places: &Places, key: CrashKey, id: ReportId, owner: Owner) -> Result<(), StoreError> {
+    let state = Directory::open(&places.state())?;
+    let tallies = state.subdirectory(TALLY)?.subdirectory(&owner.uid.to_string())?;
+    let _lock = lock_directory(&tallies)?;
+    let name = key.to_string();
+    let mut tally = read(&tallies, &name).unwrap_or_default();
+    match tally.whole.iter_mut().find(|(whole, _)| *whole == id) {
+        Some((_, promised)) => *promised = 0,
+        None => return Ok(()),
+    }
+    tally.write(&tallies, &name)
+}
+
 impl Tally {
+    fn write(&self, tallies: &Directory, name: &str) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(self).map_err(|e| tallies.error(name, io::Error::from(e)))?;
+        tallies.write_atomically(name, &text)
+    }
+
     fn admit(
         &mut self,
         storage: &Storage,
@@ -168,7 +189,9 @@ impl Tally {
     ) -> Admission {
         let Candidate { id, now, time, .. } = *candidate;
         let alive = |(id, promised): &(ReportId, i64)| {
-            exists(*id) || (promised.saturating_sub(PENDING)..promised.saturating_add(PENDING)).contains(&now)
+            exists(*id)
+                || *promised != 0
+                    && (promised.saturating_sub(PENDING)..promised.saturating_add(PENDING)).contains(&now)
         };
         let within = i64::try_from(storage.repeats_within.as_secs()).unwrap_or(i64::MAX);
         let current = (self.opened..=self.opened.saturating_add(within)).contains(&now);
@@ -381,6 +404,15 @@ mod tests {
         admit(2, 1001);
         assert_eq!(admit(3, 1002), Admission::Counted(id(2)));
         assert_eq!(admit(4, 1040), Admission::Whole);
+    }
+
+    #[test]
+    fn a_report_that_came_and_is_gone_stands_for_nobody() {
+        let mut tally = Tally::default();
+        tally.admit(&storage(), &candidate(1, 1000), |_| false);
+        tally.whole[0].1 = 0;
+        assert_eq!(tally.admit(&storage(), &candidate(2, 1001), |_| false), Admission::Whole);
+        assert_eq!(tally.whole, [(id(2), 1001)]);
     }
 
     #[test]
