@@ -69,6 +69,12 @@ impl AtomicU64 {
 
     pub(crate) fn store(&self, word: u64, order: Ordering) {
         pass();
+        self.keep(word, order);
+        // What a thread keeps to itself may not know of it yet.
+        pass();
+    }
+
+    fn keep(&self, word: u64, order: Ordering) {
         on_word!(self, store(word, ordered(order)))
     }
 

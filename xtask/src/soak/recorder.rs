@@ -266,7 +266,7 @@ fn all_bytes(writer: &Writer) -> Vec<u8> {
 fn ramp() -> Result<Row> {
     const RATES: [u64; 6] = [10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 0];
     let mut row = row("a load ramp over pool sizes: gaps accounted for, no event twice", "snapshots");
-    let pools = [Some(256 * KIB), Some(512 * KIB), Some(1024 * KIB), Some(2048 * KIB), None];
+    let pools = [256, 512, 1024, 2048, 4096, 16_384, 65_536].map(|pool| Some(pool * KIB));
     let mut progress = Progress::new("stages of the load ramp", (pools.len() * RATES.len()) as u64);
     let (mut written, mut overwritten) = (0, 0);
     for (index, pool) in pools.into_iter().enumerate() {

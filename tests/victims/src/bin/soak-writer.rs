@@ -16,7 +16,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foretrace::event;
-use foretrace_ring::layout::Geometry;
 use foretrace_victims::{check, crash_by_null_store};
 
 /// Threads at most; a thread's handler at nesting level n has lane `n * THREADS + thread`.
@@ -50,11 +49,11 @@ fn main() {
     assert!((1..=THREADS).contains(&threads), "{USAGE}");
     // A dump of this process is of no use to anybody; 1 is what says so to files and to pipes.
     limit(libc::RLIMIT_CORE, 1);
-    if let Some(pool) = arguments.get(5) {
-        let pool = pool.parse().expect(USAGE);
-        limit(libc::RLIMIT_FSIZE, Geometry::of_pool(pool).size + 4096);
-    }
-    assert!(foretrace::start(), "there is no ring");
+    let started = match arguments.get(5) {
+        Some(pool) => foretrace::start_with(pool.parse().expect(USAGE)),
+        None => foretrace::start(),
+    };
+    assert!(started, "there is no ring");
     let descriptor = foretrace::descriptor().expect("there is a ring");
     header(0).store(descriptor as u64 + 1, Ordering::Release);
 
