@@ -67,8 +67,51 @@ fn main() -> io::Result<()> {
         let bytes = fs::read(Path::new("../tests/fixtures/cores").join(name))?;
         let (_, head) = core::read_head(&mut &bytes[..]).map_err(io::Error::other)?;
         save("core_head", name, &head)?;
+        save("notes", &name.replace(".core", ".notes"), notes(&head))?;
+    }
+    for (name, flags) in [
+        ("inlined", &["-g", "-O2"][..]),
+        ("compressed", &["-g", "-gz=zlib", "-O1"]),
+        ("frame-pointers", &["-gdwarf-4", "-O1", "-fno-omit-frame-pointer", "-rdynamic"]),
+        ("debug-frame", &["-g", "-O2", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]),
+        ("shared", &["-O2", "-fPIC", "-shared"]),
+    ] {
+        let program = compile(flags)?;
+        save("elf", &format!("{name}.elf"), &program)?;
+        save("unwind", &format!("{name}.elf"), &program)?;
     }
     Ok(())
+}
+
+/// What the first PT_NOTE of a core's head holds.
+fn notes(head: &[u8]) -> &[u8] {
+    let word = |at: usize| head[..].load(at as u64).expect("a program header") as usize;
+    let headers = (word(32)..).step_by(56);
+    let note = headers.into_iter().find(|at| word(*at) as u32 == 4).expect("a core has notes");
+    let (start, size) = (word(note + 8), word(note + 32));
+    &head[start..(start + size).min(head.len())]
+}
+
+/// A small program with inlined calls, and a stack that returns into it everywhere.
+fn compile(flags: &[&str]) -> io::Result<Vec<u8>> {
+    const SOURCE: &str = "struct order { int cents; struct order *next; };
+        static inline int sum(const struct order *o) { int s = 0; for (; o; o = o->next) s += o->cents; return s; }
+        __attribute__((noinline)) int pay(struct order *o) { if (sum(o) > 9) __builtin_trap(); return sum(o->next); }
+        int main(int count, char **words) { char room[count * 8]; struct order o = {count, 0}; room[0] = words[0][0];
+            return pay(&o) + room[0]; }";
+    let folder = tempfile::tempdir()?;
+    let output = folder.path().join("till");
+    fs::write(folder.path().join("till.c"), SOURCE)?;
+    let status = std::process::Command::new("gcc")
+        .args(flags)
+        .args(["-Wl,--build-id", "-Wl,-z,noseparate-code", "-o", "till", "till.c"])
+        .current_dir(folder.path())
+        .status()?;
+    assert!(status.success(), "gcc {flags:?}");
+    let mut bytes = fs::read(output)?;
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes.extend((0..128_u64).flat_map(|word| (0x5555_0000_0400 + word * 12).to_le_bytes()));
+    Ok(bytes)
 }
 
 fn record_all_kinds(rounds: u64) {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod check;
 mod demo;
 mod interrupt;
 mod setup;
@@ -28,6 +29,8 @@ enum Command {
     Bench(bench::Options),
     /// Prove for minutes what happens once in a million
     Soak(soak::Options),
+    /// Prove with tools of their own: loom, Miri, libFuzzer
+    Check(check::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Soak(options) => soak::run(&options),
+        Command::Check(options) => check::run(&options),
     }
 }
