@@ -14,7 +14,7 @@ use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::bundle::BundleError;
-use foretrace_report::socorro::{EXTRA, OUTGOING, UPLOAD_MINIDUMP};
+use foretrace_report::wire::socorro::{EXTRA, OUTGOING, UPLOAD_MINIDUMP};
 use foretrace_report::{Report, ReportId};
 
 pub use body::receive;

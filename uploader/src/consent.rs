@@ -18,7 +18,7 @@ use crate::arguments;
 use crate::context::Context;
 use crate::delivery::to_the_second;
 use crate::output::{self, WrongUse};
-use crate::{outgoing, policy, receipt, transport};
+use crate::{outgoing, policy, protocol, receipt, transport};
 
 /// `foretrace consent`.
 ///
@@ -72,6 +72,7 @@ pub fn destination(settings: &Settings) -> Result<Destination> {
         bail!("no server is set: name one in /etc/foretrace.conf, [Upload] Url=https://…");
     };
     transport::check_address(&url)?;
+    protocol::check_url(settings.upload.protocol, &url).map_err(anyhow::Error::msg)?;
     Ok(Destination { url, protocol: settings.upload.protocol })
 }
 
@@ -93,6 +94,10 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
     }
     let outgoing = outgoing::prepare(report, &context.settings, classes)?;
     let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
+    let question = match context.settings.upload.ask {
+        true => receipt::issue_question(report.id(), &destination, &outgoing.bytes)?,
+        false => None,
+    };
     // While the bytes change, no receipt may stand beside them; a crash between the writes leaves a report
     // without an answer.
     report.remove_file(CONSENT)?;
@@ -100,7 +105,7 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
     if delivery(report)?.is_some_and(|delivery| delivery.state == DeliveryState::Refused) {
         report.remove_file(DELIVERY)?;
     }
-    write(report, Answer::Granted(receipt.clone()), how)?;
+    write(report, Answer::Granted(receipt.clone()), question, how)?;
     Ok(receipt)
 }
 
@@ -110,7 +115,7 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
 /// Another user's report, or a store that cannot be written.
 pub fn deny(report: &ReportDir, how: How) -> Result<()> {
     own(report)?;
-    write(report, Answer::Denied, how)?;
+    write(report, Answer::Denied, None, how)?;
     Ok(report.remove_file(OUTGOING)?)
 }
 
@@ -121,7 +126,7 @@ fn revoke(report: &ReportDir) -> Result<String> {
     if read(report)?.is_none() {
         bail!("{short} has no answer that could be taken back");
     }
-    write(report, Answer::Revoked, How::Command)?;
+    write(report, Answer::Revoked, None, How::Command)?;
     report.remove_file(OUTGOING)?;
     Ok(match delivery(report)? {
         Some(Delivery { state: DeliveryState::Sent, sent, remote_id, .. }) => format!(
@@ -190,7 +195,7 @@ fn own(report: &ReportDir) -> Result<()> {
     Ok(())
 }
 
-fn write(report: &ReportDir, answer: Answer, how: How) -> Result<()> {
+fn write(report: &ReportDir, answer: Answer, question: Option<Receipt>, how: How) -> Result<()> {
     let consent = schema::Consent {
         report: report.id(),
         answer,
@@ -198,6 +203,7 @@ fn write(report: &ReportDir, answer: Answer, how: How) -> Result<()> {
         how,
         when: to_the_second(Timestamp::now()),
         wording: schema::WORDING,
+        question,
     };
     Ok(report.write_atomically(CONSENT, &serde_json::to_vec_pretty(&consent)?)?)
 }

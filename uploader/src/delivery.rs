@@ -19,20 +19,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What a server's words may take up in `delivery.json`.
 const QUOTE: usize = 200;
 
-/// What one attempt met.
+/// What one request met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The server answered.
-    Answered {
-        /// The HTTP status.
-        status: u16,
-        /// `Retry-After` as the server wrote it.
-        retry_after: Option<String>,
-        /// `Location` as the server wrote it.
-        location: Option<String>,
-        /// The first bytes of the answer's body.
-        body: Vec<u8>,
-    },
+    Answered(Answer),
     /// There was no connection: nothing left this machine.
     Unreached {
         /// A sentence.
@@ -45,6 +36,30 @@ pub enum Outcome {
         /// Whether the whole body had been handed over by then.
         body_left: bool,
     },
+}
+
+/// A server's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that tell something, with names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The first bytes of the body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header as the server wrote it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// How long the server asks to be left alone, on whatever status: `Retry-After`, or Sentry's limits.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        let asked = self.header("retry-after").and_then(|text| waiting_time(text, now));
+        asked.max(self.header("x-sentry-rate-limits").and_then(rate_limit))
+    }
 }
 
 /// What an outcome means for the report.
@@ -71,59 +86,6 @@ pub enum Verdict {
     },
 }
 
-/// Reads an outcome by the rules of Socorro's dialect.
-pub fn judge(outcome: &Outcome, now: Timestamp) -> Verdict {
-    let (status, retry_after, location, body) = match outcome {
-        Outcome::Answered { status, retry_after, location, body } => (*status, retry_after, location, body),
-        Outcome::Unreached { why } => return again(why.clone(), false),
-        Outcome::Broken { why, body_left } => return again(why.clone(), *body_left),
-    };
-    let wait = retry_after.as_deref().and_then(|text| waiting_time(text, now));
-    let discarded = line_after(body, "Discarded=");
-    match (status, discarded) {
-        (200..=299 | 400..=499, Some(rule)) => Verdict::Refused {
-            why: format!("the server discarded it by its rule '{rule}' (status {status})"),
-        },
-        (200..=299, None) => match line_after(body, "CrashID=") {
-            Some(remote_id) => Verdict::Stored { remote_id },
-            None => again(format!("the answer (status {status}) is not one of a crash server"), true),
-        },
-        (300..=399, _) => again(
-            match location {
-                Some(place) => format!(
-                    "the server points to {}: what was agreed to goes nowhere else; if that is right, set [Upload] Url= to it",
-                    quote(place)
-                ),
-                None => format!("the server points elsewhere (status {status}) without saying where"),
-            },
-            false,
-        ),
-        (400, _) => Verdict::Refused { why: "the server calls the report malformed (status 400)".into() },
-        (413, _) => Verdict::Refused { why: "the report is too large for the server (status 413)".into() },
-        (429, _) => Verdict::Again {
-            why: "the server has too much to do just now (status 429)".into(),
-            doubtful: false,
-            wait,
-        },
-        (401 | 403 | 404 | 405 | 410, _) => Verdict::Again {
-            why: format!(
-                "the server takes no reports at this address (status {status}): check [Upload] Url="
-            ),
-            doubtful: false,
-            wait,
-        },
-        _ => Verdict::Again {
-            why: format!("the server could not take it (status {status})"),
-            doubtful: false,
-            wait,
-        },
-    }
-}
-
-fn again(why: String, doubtful: bool) -> Verdict {
-    Verdict::Again { why, doubtful, wait: None }
-}
-
 /// What `delivery.json` says while an attempt is under way: a process killed from here on leaves a doubtful
 /// try.
 pub fn begun(previous: Option<&Delivery>, now: Timestamp, jitter: u64) -> Delivery {
@@ -137,6 +99,22 @@ pub fn begun(previous: Option<&Delivery>, now: Timestamp, jitter: u64) -> Delive
         why: Some(format!("the attempt that began at {} did not end", to_the_second(now))),
         remote_id: None,
         sent: None,
+        upload: previous.and_then(|delivery| delivery.upload.clone()),
+        known: previous.and_then(|delivery| delivery.known.clone()),
+    }
+}
+
+/// What `delivery.json` says of a report that is left alone in this run, because the server asked for that or
+/// cannot be reached: no attempt was made.
+pub fn put_off(previous: Option<&Delivery>, why: &str, now: Timestamp, wait: Duration) -> Delivery {
+    let blank = Delivery { attempts: 0, doubtful: 0, ..begun(previous, now, 0) };
+    Delivery {
+        state: previous.map_or(DeliveryState::Pending, |delivery| delivery.state),
+        attempts: previous.map_or(0, |delivery| delivery.attempts),
+        doubtful: previous.map_or(0, |delivery| delivery.doubtful),
+        next: Some(later(now, wait)),
+        why: Some(why.to_owned()),
+        ..blank
     }
 }
 
@@ -152,6 +130,8 @@ pub fn ended(begun: &Delivery, verdict: &Verdict, now: Timestamp, jitter: u64) -
         why: None,
         remote_id: None,
         sent: None,
+        upload: None,
+        known: begun.known.clone(),
     };
     match verdict {
         Verdict::Stored { remote_id } => {
@@ -168,6 +148,7 @@ pub fn ended(begun: &Delivery, verdict: &Verdict, now: Timestamp, jitter: u64) -
                 doubtful,
                 next: Some(later(now, pause)),
                 why: Some(why.clone()),
+                upload: begun.upload.clone(),
                 ..settled
             }
         }
@@ -214,15 +195,23 @@ fn waiting_time(text: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// The rest of the first line that begins with `key`, made safe to keep and to print; `None` where it is
-/// empty.
-fn line_after(body: &[u8], key: &str) -> Option<String> {
-    let text = String::from_utf8_lossy(body);
-    let value = text.lines().find_map(|line| line.trim().strip_prefix(key))?;
-    Some(quote(value)).filter(|value| !value.is_empty())
+/// `X-Sentry-Rate-Limits`: the longest pause for anything that a report is made of.
+fn rate_limit(header: &str) -> Option<Duration> {
+    let concerns = |categories: &str| {
+        categories.is_empty()
+            || categories.split(';').any(|name| matches!(name, "error" | "attachment" | "default"))
+    };
+    let limit = |limit: &str| {
+        let mut fields = limit.trim().split(':');
+        let seconds = fields.next()?.trim().parse::<f64>().ok().filter(|seconds| *seconds >= 0.0)?;
+        concerns(fields.next().unwrap_or_default())
+            .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
+    };
+    header.split(',').filter_map(limit).max()
 }
 
-fn quote(text: &str) -> String {
+/// A server's words, made safe to keep and to print.
+pub fn quote(text: &str) -> String {
     escape(&text.trim().chars().take(QUOTE).collect::<String>())
 }
 
@@ -234,46 +223,24 @@ mod tests {
         "2026-11-20T21:30:00Z".parse().unwrap()
     }
 
-    fn answer(status: u16, body: &str) -> Outcome {
-        Outcome::Answered { status, retry_after: None, location: None, body: body.into() }
-    }
-
     #[test]
-    fn each_answer_has_one_meaning() {
-        let stored = |outcome: &Outcome| matches!(judge(outcome, now()), Verdict::Stored { .. });
-        let refused = |outcome: &Outcome| matches!(judge(outcome, now()), Verdict::Refused { .. });
-        let again = |outcome: &Outcome, doubt: bool| matches!(judge(outcome, now()), Verdict::Again { doubtful, .. } if doubtful == doubt);
-        assert!(stored(&answer(200, "CrashID=bp-1234\n")));
-        assert!(stored(&answer(201, "\r\nCrashID=bp-1234\r\n")));
-        assert!(refused(&answer(200, "Discarded=rule_x")));
-        assert!(refused(&answer(403, "Discarded=rule_x")));
-        assert!(refused(&answer(400, "")));
-        assert!(refused(&answer(413, "CrashID=bp-1234")));
-        for status in [401, 403, 404, 418, 429, 500, 502, 503, 507, 599] {
-            assert!(again(&answer(status, "oh"), false), "{status}");
+    fn sentrys_limits_count_where_they_concern_reports() {
+        for (header, seconds) in [
+            ("60:error:organization, 2700:transaction:key", Some(60)),
+            ("60::organization", Some(60)),
+            ("50:attachment;session:key:quota,20:default", Some(50)),
+            ("2700:transaction;metric_bucket:organization", None),
+            ("60", Some(60)),
+            ("99999999999999999999:error", Some(LONGEST_WAIT.as_secs())),
+            ("-1:error", None),
+            ("soon:error,,:", None),
+            ("", None),
+        ] {
+            assert_eq!(rate_limit(header).map(|wait| wait.as_secs()), seconds, "{header}");
         }
-        assert!(again(&answer(500, "Discarded=rule_x"), false));
-        for body in ["", "CrashID=", "<html>hello</html>", "\u{0}\u{ff}"] {
-            assert!(again(&answer(200, body), true), "{body}");
-        }
-        assert!(again(&answer(302, ""), false));
-        assert!(again(&Outcome::Unreached { why: "no route".into() }, false));
-        assert!(again(&Outcome::Broken { why: "reset".into(), body_left: true }, true));
-        assert!(again(&Outcome::Broken { why: "reset".into(), body_left: false }, false));
-    }
-
-    #[test]
-    fn a_servers_words_are_escaped_and_bounded() {
-        let Verdict::Stored { remote_id } = judge(&answer(200, "CrashID=bp\u{1b}[31m\u{202e}x"), now())
-        else {
-            panic!("a crash server's answer")
-        };
-        assert_eq!(remote_id, "bp\\u{1b}[31m\\u{202e}x");
-        let Verdict::Refused { why } = judge(&answer(400, &format!("Discarded={}", "x".repeat(9999))), now())
-        else {
-            panic!("a refusal")
-        };
-        assert!(why.len() < 300);
+        let both = vec![("retry-after", "30".into()), ("x-sentry-rate-limits", "60:error:key".into())];
+        let answer = Answer { status: 200, headers: both, body: vec![] };
+        assert_eq!(answer.wait(now()), Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod delivery;
 mod outgoing;
 mod policy;
 mod prompt;
+mod protocol;
 mod pseudonym;
 mod receipt;
 mod redact;

@@ -5,14 +5,14 @@
 //! was shown is what leaves.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::{Cursor, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow};
 use foretrace_report::bundle::{BundleReader, REPORT};
-use foretrace_report::receipt::{Destination, Protocol, Receipt};
-use foretrace_report::socorro;
+use foretrace_report::receipt::{Destination, Receipt};
 use foretrace_report::text::escape;
+use foretrace_report::wire;
 use foretrace_report::{Class, ClassSet, Preset, Report};
 use foretrace_store::{ReportDir, SALT, Settings};
 use nix::unistd::{Uid, User};
@@ -48,7 +48,7 @@ pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Re
 
 /// The classes that anybody may grant here: the administrator's limit, and what the dialect can carry.
 pub fn widest(settings: &Settings) -> ClassSet {
-    Preset(settings.consent.max).classes().intersection(receipt::carried(settings.upload.protocol))
+    Preset(settings.consent.max).classes().intersection(wire::carried(settings.upload.protocol))
 }
 
 /// The classes that `--grant` or `--only` name, or `otherwise` where there is neither. What the dialect
@@ -75,7 +75,7 @@ pub fn allowed(asked: ClassSet, settings: &Settings) -> Result<ClassSet> {
             WrongUse("no server takes a report without its summary: name 'summary' as well".into()).into()
         );
     }
-    let asked = asked.intersection(receipt::carried(settings.upload.protocol));
+    let asked = asked.intersection(wire::carried(settings.upload.protocol));
     if !asked.is_subset(widest(settings)) {
         return Err(WrongUse(format!(
             "the administrator of this machine lets nobody send more than '{0}' ([Consent] Max=): use --grant {0} at most",
@@ -153,12 +153,10 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
     for part in &outgoing.report.parts {
         line(format!("  {:<44} {:>10}  {}", escape(&part.name), size(part.bytes), part.class));
     }
-    for part in receipt.body.iter().filter(|part| part.name == socorro::EXTRA) {
+    for (name, words) in made(&outgoing.bytes, receipt) {
         line(String::new());
-        line(format!("In {}:", part.name));
-        for (key, value) in annotations(&outgoing.bytes, receipt.destination.protocol) {
-            line(format!("  {:<20} {}", escape(&key), escape(&value)));
-        }
+        line(format!("In {name}:"));
+        words.iter().for_each(|words| line(format!("  {}", escape(words))));
     }
     line(String::new());
     if outgoing.removed.iter().next().is_none() {
@@ -231,14 +229,30 @@ fn account(outgoing: &Outgoing, receipt: &Receipt) -> serde_json::Value {
     })
 }
 
-/// What the annotations of the body say, read back from the body itself.
-fn annotations(outgoing: &[u8], protocol: Protocol) -> Vec<(String, String)> {
-    let Protocol::Socorro = protocol;
-    let pieces = socorro::pieces(outgoing).unwrap_or_default();
-    let extra = pieces.iter().find(|piece| piece.name == socorro::EXTRA);
-    let extra: serde_json::Map<String, serde_json::Value> =
-        extra.and_then(|piece| serde_json::from_slice(&piece.content).ok()).unwrap_or_default();
-    extra.into_iter().map(|(key, value)| (key, value.as_str().unwrap_or_default().to_owned())).collect()
+/// What stands in the parts that were made for this dialect, line by line, read back from the body itself.
+fn made(outgoing: &[u8], receipt: &Receipt) -> Vec<(&'static str, Vec<String>)> {
+    let plan = wire::plan(receipt.destination.protocol, &mut Cursor::new(outgoing), &receipt.outgoing_sha256);
+    let Ok(plan) = plan else { return Vec::new() };
+    wire::made(&plan).map(|(name, content)| (name, legible(name, content))).collect()
+}
+
+fn legible(name: &str, content: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(content);
+    if name == wire::foretrace::METADATA {
+        let pairs = wire::foretrace::read_metadata(&text);
+        return pairs.iter().map(|(key, value)| format!("{key:<20} {value}")).collect();
+    }
+    match serde_json::from_str(&text) {
+        Ok(serde_json::Value::Object(members)) if members.values().all(serde_json::Value::is_string) => {
+            let pairs = members.iter().map(|(key, value)| (key, value.as_str().unwrap_or_default()));
+            pairs.map(|(key, value)| format!("{key:<20} {value}")).collect()
+        }
+        Ok(value) => match serde_json::to_string_pretty(&value) {
+            Ok(text) => text.lines().map(str::to_owned).collect(),
+            Err(_) => vec![text.into_owned()],
+        },
+        Err(_) => vec![text.into_owned()],
+    }
 }
 
 /// The report's salt; drawn when it is first needed and kept, so that a preview and what is sent are the same

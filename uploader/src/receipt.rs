@@ -1,23 +1,26 @@
 //! Receipts: written when somebody agrees, checked against the very bytes that are about to leave.
 //!
-//! Owns [`Verified`], the only thing that the transport accepts. One can be made in one way: from an answer
-//! that grants this report, for this destination, with `outgoing.zip` in memory whose digests, and those of
-//! every part of the body made from it, are the receipt's. The body is framed from the same buffers that were
-//! checked. Nothing here opens a file or a socket.
+//! Owns [`Agreed`], a body that somebody agreed to, and [`Verified`], a request made from one: the only thing that
+//! the transport accepts. An [`Agreed`] can be made in one way: from an answer that grants this report, for this
+//! destination, with a held `outgoing.zip` whose digests, and those of every part of the body made from it, are the
+//! receipt's. What is then sent is read a second time from the held file, in pieces of a mebibyte, each checked
+//! against the receipt in the very buffer that is handed on. Nothing here opens a file or a socket.
+
+mod held;
+mod verified;
+
+use std::fs::File;
+use std::io::{Cursor, Read, Seek};
 
 use foretrace_report::bundle::{BundleError, hex};
-use foretrace_report::receipt::{Answer, BodyPart, CHUNK, Consent, Destination, Phase, Protocol, Receipt};
-use foretrace_report::socorro::{self, Piece};
+use foretrace_report::receipt::{Answer, BodyPart, Consent, Destination, Phase, Protocol, Receipt};
 use foretrace_report::text::escape;
-use foretrace_report::{ClassSet, ReportId};
+use foretrace_report::wire::{self, Content, Piece, Plan};
+use foretrace_report::{Class, ClassSet, ReportId};
 use sha2::{Digest, Sha256};
 
-/// The classes that a dialect can carry.
-pub fn carried(protocol: Protocol) -> ClassSet {
-    match protocol {
-        Protocol::Socorro => socorro::carried(),
-    }
-}
+use held::Held;
+pub use verified::{Agreed, Load, Torn, Verified};
 
 /// Writes the receipt for these bytes.
 ///
@@ -29,88 +32,72 @@ pub fn issue(
     classes: ClassSet,
     outgoing: &[u8],
 ) -> Result<Receipt, BundleError> {
-    Ok(Receipt {
-        report,
-        destination: destination.clone(),
-        phase: Phase::Report,
-        classes,
-        outgoing_sha256: digest(outgoing),
-        outgoing_bytes: outgoing.len() as u64,
-        body: pieces(destination.protocol, outgoing)?.iter().map(part).collect(),
-    })
+    let survey = Survey::of(destination.protocol, Phase::Report, &mut Cursor::new(outgoing))?;
+    Ok(survey.receipt(report, destination, Phase::Report, classes))
 }
 
-/// A body that somebody agreed to send, bound to where it goes.
-#[derive(Debug)]
-pub struct Verified {
-    url: String,
-    content_type: String,
-    body: Vec<u8>,
+/// Writes the receipt for the question that goes before the report; `None` where the dialect has no such question.
+///
+/// # Errors
+/// As [`issue`].
+pub fn issue_question(
+    report: ReportId,
+    destination: &Destination,
+    outgoing: &[u8],
+) -> Result<Option<Receipt>, BundleError> {
+    if destination.protocol != Protocol::Foretrace {
+        return Ok(None);
+    }
+    let survey = Survey::of(destination.protocol, Phase::Question, &mut Cursor::new(outgoing))?;
+    let summary = ClassSet::EMPTY.with(Class::Summary);
+    Ok(Some(survey.receipt(report, destination, Phase::Question, summary)))
 }
 
-impl Verified {
-    /// Checks an answer against the bytes that are about to leave.
-    ///
-    /// # Errors
-    /// Whatever is not exactly as it was agreed to.
-    pub fn check(
-        consent: &Consent,
-        report: ReportId,
-        outgoing: &[u8],
-        destination: &Destination,
-    ) -> Result<Verified, Refusal> {
-        let receipt = match &consent.answer {
-            Answer::Granted(receipt) => receipt,
-            Answer::Denied => return Err(Refusal::Denied),
-            Answer::Revoked => return Err(Refusal::Revoked),
-        };
-        if consent.report != report || receipt.report != report {
-            return Err(Refusal::OtherReport);
-        }
-        if receipt.destination != *destination {
-            return Err(Refusal::OtherDestination {
-                agreed: receipt.destination.url.clone(),
-                now: destination.url.clone(),
-            });
-        }
-        if receipt.outgoing_bytes != outgoing.len() as u64 || receipt.outgoing_sha256 != digest(outgoing) {
-            return Err(Refusal::Changed);
-        }
-        let pieces = pieces(destination.protocol, outgoing)?;
-        let parts: Vec<BodyPart> = pieces.iter().map(part).collect();
-        if parts != receipt.body {
-            return Err(Refusal::OtherBody);
-        }
-        if !parts.iter().all(|part| part.classes.is_subset(receipt.classes)) {
-            return Err(Refusal::BeyondTheGrant);
-        }
-        let (content_type, body) = match destination.protocol {
-            Protocol::Socorro => {
-                (socorro::content_type(report), socorro::body(report, &pieces).map_err(BundleError::Io)?)
-            }
-        };
-        Ok(Verified { url: destination.url.clone(), content_type, body })
+/// Checks an answer against the bytes that are about to leave.
+///
+/// # Errors
+/// Whatever is not exactly as it was agreed to.
+pub fn check(
+    consent: &Consent,
+    phase: Phase,
+    report: ReportId,
+    outgoing: File,
+    destination: &Destination,
+) -> Result<Agreed, Refusal> {
+    let granted = match &consent.answer {
+        Answer::Granted(receipt) => receipt,
+        Answer::Denied => return Err(Refusal::Denied),
+        Answer::Revoked => return Err(Refusal::Revoked),
+    };
+    let receipt = match phase {
+        Phase::Question => consent.question.as_ref().ok_or(Refusal::NoQuestion)?,
+        _ => granted,
+    };
+    if consent.report != report || receipt.report != report || receipt.phase != phase {
+        return Err(Refusal::OtherReport);
     }
-
-    /// Where it goes, and nowhere else.
-    pub fn url(&self) -> &str {
-        &self.url
+    if receipt.destination != *destination {
+        return Err(Refusal::OtherDestination {
+            agreed: receipt.destination.url.clone(),
+            now: destination.url.clone(),
+        });
     }
-
-    /// The `Content-Type` of the body.
-    pub fn content_type(&self) -> &str {
-        &self.content_type
+    let mut held = Held::new(outgoing).map_err(BundleError::from)?;
+    if receipt.outgoing_bytes != held.length() {
+        return Err(Refusal::Changed);
     }
-
-    /// How many bytes leave.
-    pub fn length(&self) -> u64 {
-        self.body.len() as u64
+    let whole = whole(&mut held)?;
+    if receipt.outgoing_sha256 != whole.sha256 {
+        return Err(Refusal::Changed);
     }
-
-    /// Gives the body away; a second sending needs a second check.
-    pub fn into_body(self) -> Vec<u8> {
-        self.body
+    let survey = Survey::over(whole, destination.protocol, phase, &mut held)?;
+    if survey.parts != receipt.body {
+        return Err(Refusal::OtherBody);
     }
+    if !survey.parts.iter().all(|part| part.classes.is_subset(receipt.classes)) {
+        return Err(Refusal::BeyondTheGrant);
+    }
+    Agreed::new(destination, report, survey.sha256, survey.plan, survey.parts, held)
 }
 
 /// Why bytes may not leave.
@@ -126,6 +113,9 @@ pub enum Refusal {
     /// The answer is one for another report.
     #[error("the receipt beside it is one for another report: answer again with `foretrace consent`")]
     OtherReport,
+    /// Nothing was agreed to that could be asked.
+    #[error("the answer holds no receipt for a question about it")]
+    NoQuestion,
     /// The settings name another server now.
     #[error(
         "it was agreed to send it to {}, but the settings now name {}: answer again with `foretrace consent`",
@@ -154,20 +144,77 @@ pub enum Refusal {
     Unreadable(#[from] BundleError),
 }
 
-fn pieces(protocol: Protocol, outgoing: &[u8]) -> Result<Vec<Piece<'_>>, BundleError> {
-    match protocol {
-        Protocol::Socorro => socorro::pieces(outgoing),
+/// What an `outgoing.zip` comes to in a dialect.
+struct Survey {
+    sha256: String,
+    bytes: u64,
+    plan: Plan,
+    parts: Vec<BodyPart>,
+}
+
+impl Survey {
+    fn of<R: Read + Seek>(protocol: Protocol, phase: Phase, source: &mut R) -> Result<Survey, BundleError> {
+        let whole = whole(source)?;
+        Survey::over(whole, protocol, phase, source)
+    }
+
+    /// The same, where all of `outgoing.zip` has been read already.
+    fn over<R: Read + Seek>(
+        whole: BodyPart,
+        protocol: Protocol,
+        phase: Phase,
+        source: &mut R,
+    ) -> Result<Survey, BundleError> {
+        let plan = match phase {
+            Phase::Question => wire::question::plan(source)?,
+            _ => wire::plan(protocol, source, &whole.sha256)?,
+        };
+        let part = |piece: &Piece| match piece.content {
+            // Read once, however often it is a part.
+            Content::Outgoing => {
+                Ok(BodyPart { name: piece.name.to_owned(), classes: piece.classes, ..whole.clone() })
+            }
+            _ => digests(piece, source),
+        };
+        let parts = plan.pieces.iter().map(part).collect::<Result<_, BundleError>>()?;
+        Ok(Survey { sha256: whole.sha256, bytes: whole.bytes, plan, parts })
+    }
+
+    fn receipt(
+        self,
+        report: ReportId,
+        destination: &Destination,
+        phase: Phase,
+        classes: ClassSet,
+    ) -> Receipt {
+        Receipt {
+            report,
+            destination: destination.clone(),
+            phase,
+            classes,
+            outgoing_sha256: self.sha256,
+            outgoing_bytes: self.bytes,
+            body: self.parts,
+        }
     }
 }
 
-fn part(piece: &Piece<'_>) -> BodyPart {
-    BodyPart {
-        name: piece.name.to_owned(),
-        classes: piece.classes,
-        bytes: piece.content.len() as u64,
-        sha256: digest(&piece.content),
-        chunks: piece.content.chunks(CHUNK).map(digest).collect(),
-    }
+fn whole<R: Read + Seek>(source: &mut R) -> Result<BodyPart, BundleError> {
+    digests(&Piece { name: "", classes: ClassSet::EMPTY, content: Content::Outgoing }, source)
+}
+
+fn digests<R: Read + Seek>(piece: &Piece, source: &mut R) -> Result<BodyPart, BundleError> {
+    let mut all = Sha256::new();
+    let mut bytes = 0;
+    let mut chunks = Vec::new();
+    piece.chunks::<_, BundleError>(source, |chunk| {
+        bytes += chunk.len() as u64;
+        all.update(&chunk);
+        chunks.push(digest(&chunk));
+        Ok(chunk)
+    })?;
+    let sha256 = hex(&all.finalize());
+    Ok(BodyPart { name: piece.name.to_owned(), classes: piece.classes, bytes, sha256, chunks })
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -175,20 +222,22 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Cursor;
+pub mod samples {
+    //! Small bodies that somebody agreed to.
 
-    use foretrace_report::bundle::{BundleWriter, MINIDUMP};
+    use std::io::Write as _;
+
+    use foretrace_report::bundle::BundleWriter;
     use foretrace_report::receipt::How;
     use foretrace_report::{Preset, Report};
 
     use super::*;
 
-    fn id(byte: u8) -> ReportId {
+    pub fn id(byte: u8) -> ReportId {
         ReportId::from_random([byte; 16])
     }
 
-    fn outgoing(report: ReportId, parts: &[(&str, &[u8])]) -> Vec<u8> {
+    pub fn outgoing(report: ReportId, parts: &[(&str, &[u8])]) -> Vec<u8> {
         let json = format!(
             r#"{{"schema":1,"id":"{report}","kind":"crash","time":"2026-01-01T00:00:00Z","program":{{"name":"a","pid":1}}}}"#
         );
@@ -198,11 +247,11 @@ mod tests {
         writer.finish(report).unwrap().0.into_inner()
     }
 
-    fn destination(url: &str) -> Destination {
+    pub fn destination(url: &str) -> Destination {
         Destination { url: url.into(), protocol: Protocol::Socorro }
     }
 
-    fn consent(receipt: Receipt) -> Consent {
+    pub fn consent(receipt: Receipt) -> Consent {
         Consent {
             report: receipt.report,
             answer: Answer::Granted(receipt),
@@ -210,69 +259,26 @@ mod tests {
             how: How::Prompt,
             when: "2026-01-01T00:00:00Z".into(),
             wording: 1,
+            question: None,
         }
     }
 
-    #[test]
-    fn the_agreed_bytes_pass_and_a_change_of_any_one_byte_is_refused() {
-        let zip = outgoing(id(1), &[("trace/a/metadata", b"text"), (MINIDUMP, b"MDMP")]);
-        let there = destination("https://x.example/");
-        let consent = consent(issue(id(1), &there, Preset::ALL[4].classes(), &zip).unwrap());
-        assert!(Verified::check(&consent, id(1), &zip, &there).is_ok());
-        for at in 0..zip.len() {
-            let mut changed = zip.clone();
-            changed[at] ^= 1;
-            assert!(
-                matches!(Verified::check(&consent, id(1), &changed, &there), Err(Refusal::Changed)),
-                "{at}"
-            );
-        }
-        let longer = [&zip[..], b"\0"].concat();
-        assert!(matches!(Verified::check(&consent, id(1), &longer, &there), Err(Refusal::Changed)));
+    pub fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
     }
 
-    #[test]
-    fn another_report_another_server_and_another_answer_are_refused() {
-        let zip = outgoing(id(1), &[]);
-        let there = destination("https://x.example/");
-        let granted = consent(
-            issue(id(1), &there, ClassSet::EMPTY.with(foretrace_report::Class::Summary), &zip).unwrap(),
-        );
-        assert!(matches!(Verified::check(&granted, id(2), &zip, &there), Err(Refusal::OtherReport)));
-        let elsewhere = destination("https://y.example/");
-        assert!(matches!(
-            Verified::check(&granted, id(1), &zip, &elsewhere),
-            Err(Refusal::OtherDestination { .. })
-        ));
-        let denied = Consent { answer: Answer::Denied, ..granted.clone() };
-        assert!(matches!(Verified::check(&denied, id(1), &zip, &there), Err(Refusal::Denied)));
-        let revoked = Consent { answer: Answer::Revoked, ..granted };
-        assert!(matches!(Verified::check(&revoked, id(1), &zip, &there), Err(Refusal::Revoked)));
+    pub fn agreed_to(protocol: Protocol, url: &str, zip: &[u8]) -> Agreed {
+        let there = Destination { protocol, ..destination(url) };
+        let consent = consent(issue(id(1), &there, Preset::ALL[5].classes(), zip).unwrap());
+        check(&consent, Phase::Report, id(1), file(zip), &there).unwrap()
     }
 
-    #[test]
-    fn a_receipt_for_less_than_the_body_holds_is_refused() {
-        let zip = outgoing(id(1), &[(MINIDUMP, b"MDMP")]);
-        let there = destination("https://x.example/");
-        let receipt = issue(id(1), &there, Preset::USUAL.classes(), &zip).unwrap();
-        assert!(matches!(
-            Verified::check(&consent(receipt.clone()), id(1), &zip, &there),
-            Err(Refusal::BeyondTheGrant)
-        ));
-        let mut fewer = receipt;
-        fewer.body.pop();
-        assert!(matches!(Verified::check(&consent(fewer), id(1), &zip, &there), Err(Refusal::OtherBody)));
-    }
-
-    #[test]
-    fn a_receipt_lists_a_digest_for_each_mebibyte() {
-        let noise: Vec<u8> =
-            (0..(5 * CHUNK / 2) as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
-        let zip = outgoing(id(1), &[(MINIDUMP, &noise)]);
-        let receipt =
-            issue(id(1), &destination("https://x.example/"), Preset::ALL[4].classes(), &zip).unwrap();
-        let minidump = receipt.body.last().unwrap();
-        assert_eq!((minidump.bytes, minidump.chunks.len()), (noise.len() as u64, 3));
-        assert_eq!(minidump.chunks[2], hex(&Sha256::digest(&noise[2 * CHUNK..])));
+    pub fn agreed(url: &str) -> Agreed {
+        agreed_to(Protocol::Socorro, url, &outgoing(id(1), &[]))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
-//! `foretrace send`: asks about what has no answer, then sends what was agreed to, one report after the
-//! other.
+//! `foretrace send`: asks about what has no answer, then sends what was agreed to.
 //!
-//! Owns the order of steps for a report: answer, policy, cap, receipt, a note that an attempt begins, the
-//! attempt, a note of how it ended. A process killed at any step leaves the report here, and either no
-//! attempt or one that counts as doubtful. Questions are asked before the uploader's lock is taken: a person
-//! thinking does not stop anybody else.
+//! Owns who is asked and what is said about each report. Sending itself is [`crew`]'s, one report's steps are
+//! [`attempt`]'s. Questions are asked before the uploader's lock is taken: a person thinking does not stop anybody
+//! else.
+
+mod attempt;
+mod crew;
+mod progress;
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Write};
@@ -12,14 +14,11 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use foretrace_report::receipt::{Answer, CHUNK, Delivery, DeliveryState, How, Receipt};
+use anyhow::Result;
+use foretrace_report::receipt::{Answer, How, Receipt};
 use foretrace_report::text::escape;
 use foretrace_report::{ClassSet, Preset, Report, ReportId};
-use foretrace_store::{
-    DELIVERY, OUTGOING, ReportDir, Standing, StandingAnswer, StandingAnswers, UploaderLock,
-};
-use jiff::Timestamp;
+use foretrace_store::{ReportDir, Standing, StandingAnswer, StandingAnswers, UploaderLock};
 use jiff::tz::TimeZone;
 use nix::sys::termios::{FlushArg, tcflush};
 use serde::Serialize;
@@ -28,9 +27,7 @@ use crate::arguments;
 use crate::context::Context;
 use crate::output::{self, NoMatch};
 use crate::prompt::{self, Choice, Offer, Patient, Question};
-use crate::receipt::Verified;
-use crate::transport::{Patience, Transport};
-use crate::{consent, delivery, moment, outgoing, policy, receipt, sentence};
+use crate::{consent, moment, outgoing, policy, receipt, sentence};
 
 /// How long a question waits for its answer.
 const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
@@ -38,7 +35,7 @@ const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
 /// What became of a report in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+pub enum State {
     /// The server has it now.
     Sent,
     /// The server had it before.
@@ -63,7 +60,7 @@ enum State {
 
 /// One line of what `send` says.
 #[derive(Debug, Serialize)]
-struct Line {
+pub struct Line {
     id: ReportId,
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,11 +69,13 @@ struct Line {
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed_in: Option<String>,
 }
 
 impl Line {
     fn new(id: ReportId, state: State) -> Line {
-        Line { id, state, remote_id: None, next: None, why: None }
+        Line { id, state, remote_id: None, next: None, why: None, fixed_in: None }
     }
 
     fn because(id: ReportId, state: State, why: impl Into<String>) -> Line {
@@ -99,7 +98,11 @@ impl Line {
         let next =
             self.next.as_deref().map(|next| format!("; next attempt {}", escape(next))).unwrap_or_default();
         let remote = escape(self.remote_id.as_deref().unwrap_or("an unnamed report"));
-        match self.state {
+        let news = match &self.fixed_in {
+            Some(version) => format!("; the problem is fixed in {}: update?", escape(version)),
+            None => String::new(),
+        };
+        let said = match self.state {
             State::Sent => format!("{id} sent as {remote}"),
             State::AlreadySent => format!("{id} was sent before, as {remote}"),
             State::Pending => format!("{id} not sent{why}{next}"),
@@ -110,7 +113,8 @@ impl Line {
             State::Unanswered => format!("{id} has no answer yet{why}"),
             State::Declined => format!("{id} stays here{why}"),
             State::Blocked => format!("{id} not sent{why}"),
-        }
+        };
+        said + &news
     }
 }
 
@@ -149,12 +153,7 @@ pub fn run(context: &Context, arguments: &arguments::Send) -> Result<ExitCode> {
             )
             .into());
         };
-        let mut transport = Transport::new(Patience::default()).context("cannot prepare a connection")?;
-        for report in agreed {
-            let line = deliver(context, &report, arguments.now, &mut transport)
-                .unwrap_or_else(|error| Line::because(report.id(), State::Blocked, format!("{error:#}")));
-            say(line)?;
-        }
+        crew::send(context, agreed, arguments.now, &mut say)?;
     }
     if silent && !context.json {
         writeln!(out, "Nothing to send.")?;
@@ -228,7 +227,7 @@ fn ask(context: &Context, report: &ReportDir, content: &Report) -> Result<Option
         not_carried: Preset(context.settings.consent.max)
             .classes()
             .iter()
-            .filter(|class| !receipt::carried(destination.protocol).contains(*class))
+            .filter(|class| !foretrace_report::wire::carried(destination.protocol).contains(*class))
             .collect(),
     };
     let mut preview = |classes: ClassSet| match drafted(context, report, classes) {
@@ -287,94 +286,4 @@ fn drafted(
     let outgoing = outgoing::prepare(report, &context.settings, classes)?;
     let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
     Ok((outgoing, receipt))
-}
-
-/// Sends one report whose answer is a yes. Everything is read again under the lock: the answer may have been
-/// taken back.
-fn deliver(context: &Context, report: &ReportDir, now: bool, transport: &mut Transport) -> Result<Line> {
-    let id = report.id();
-    let before = consent::delivery(report)?;
-    if let Some(line) = before.as_ref().and_then(|before| settled(id, before, now)) {
-        return Ok(line);
-    }
-    let verified = match verified(context, report) {
-        Ok(verified) => verified,
-        Err(error) => return Ok(Line::because(id, State::Blocked, format!("{error:#}"))),
-    };
-    let begun = delivery::begun(before.as_ref(), Timestamp::now(), jitter()?);
-    write(report, &begun)?;
-    let progress = progress(id, verified.length());
-    let outcome = transport.post(verified, progress);
-    let verdict = delivery::judge(&outcome, Timestamp::now());
-    let ended = delivery::ended(&begun, &verdict, Timestamp::now(), jitter()?);
-    write(report, &ended).context("the attempt is over, but how it ended could not be written down")?;
-    Ok(Line {
-        id,
-        state: match ended.state {
-            DeliveryState::Sent => State::Sent,
-            DeliveryState::Pending => State::Pending,
-            DeliveryState::MaybeSent => State::MaybeSent,
-            DeliveryState::Refused => State::Refused,
-        },
-        remote_id: ended.remote_id,
-        next: ended.next,
-        why: ended.why,
-    })
-}
-
-/// What is to be said of a report that is not tried in this run.
-fn settled(id: ReportId, before: &Delivery, now: bool) -> Option<Line> {
-    let line = |state| Line {
-        id,
-        state,
-        remote_id: before.remote_id.clone(),
-        next: before.next.clone(),
-        why: before.why.clone(),
-    };
-    match before.state {
-        DeliveryState::Sent => Some(line(State::AlreadySent)),
-        DeliveryState::Refused => Some(line(State::AlreadyRefused)),
-        DeliveryState::Pending | DeliveryState::MaybeSent if now => None,
-        DeliveryState::Pending | DeliveryState::MaybeSent => {
-            delivery::remaining(before, Timestamp::now()).map(|_| line(State::NotDue))
-        }
-    }
-}
-
-/// The bytes that were agreed to, checked in the memory from which they are then sent.
-fn verified(context: &Context, report: &ReportDir) -> Result<Verified> {
-    policy::forbidden(&context.settings)?;
-    let destination = consent::destination(&context.settings)?;
-    let consent = consent::read(report)?.context("nobody has agreed to send it")?;
-    if let Answer::Granted(receipt) = &consent.answer {
-        // The limit may have become narrower since the answer was given.
-        outgoing::allowed(receipt.classes, &context.settings)?;
-    }
-    let outgoing = report.read(OUTGOING)?.context(
-        "outgoing.zip, the bytes that were agreed to, is gone: answer again with `foretrace consent`",
-    )?;
-    Ok(Verified::check(&consent, report.id(), &outgoing, &destination)?)
-}
-
-fn write(report: &ReportDir, delivery: &Delivery) -> Result<()> {
-    Ok(report.write_atomically(DELIVERY, &serde_json::to_vec_pretty(delivery)?)?)
-}
-
-fn jitter() -> Result<u64> {
-    Ok(foretrace_store::random_id()?.bytes().iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-}
-
-/// Shows how far a large body has come, where somebody watches.
-fn progress(id: ReportId, length: u64) -> impl FnMut(u64) + Send + Sync + Unpin + 'static {
-    let shown = length > CHUNK as u64 && io::stderr().is_terminal();
-    let mut last = None;
-    move |handed| {
-        let percent = handed.saturating_mul(100) / length.max(1);
-        if shown && last.replace(percent) != Some(percent) {
-            let end = if handed == length { "\n" } else { "" };
-            // A progress bar that cannot be shown is no reason to stop.
-            let _ =
-                write!(io::stderr(), "\r  {} {percent:3} % of {}{end}", id.short(), sentence::size(length));
-        }
-    }
 }

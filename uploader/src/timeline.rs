@@ -1,16 +1,16 @@
 //! The trail of a report, from all of its rings, as one sequence of events; and how an event is written down.
 //!
-//! Decoding is `foretrace-ring`'s; this file finds the parts in a bundle and owns the text and JSON forms.
+//! Decoding and order are `foretrace-report`'s; this file owns the text and JSON forms.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{Read, Seek};
 use std::time::Duration;
 
 use foretrace_report::Report;
 use foretrace_report::bundle::{BundleReader, hex};
 use foretrace_report::text::escape;
-use foretrace_ring::Trail;
-use foretrace_ring::trail::{Event, EventType, Level, Value};
+use foretrace_report::trail::{self, Trails, level_name};
+use foretrace_ring::trail::{Level, Value};
 use jiff::tz::TimeZone;
 use serde_json::json;
 
@@ -20,118 +20,80 @@ use crate::output::Paint;
 /// The decoded trail of a report.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    sources: Vec<(String, Trail)>,
-    // (source, event) in the order of time.
-    order: Vec<(usize, usize)>,
+    trails: Trails,
     threads: HashMap<u32, String>,
     /// What could not be read: one sentence each.
     pub problems: Vec<String>,
 }
 
-/// An event, and where it comes from.
+/// An event, and which thread recorded it.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    source: &'a str,
-    event: &'a Event,
-    kind: &'a EventType,
+    entry: trail::Entry<'a>,
     thread_name: Option<&'a str>,
 }
 
 impl Timeline {
     /// Decodes every ring's trail in a bundle.
     pub fn read<R: Read + Seek>(bundle: &mut BundleReader<R>, report: &Report) -> Timeline {
-        let mut timeline = Timeline::default();
-        let mut sources: BTreeMap<String, Vec<(String, Vec<u8>)>> = BTreeMap::new();
-        for name in bundle.names() {
-            let Some((source, file)) = source_and_file(&name) else { continue };
-            match bundle.part(&name) {
-                Ok(content) => sources.entry(source.to_owned()).or_default().push((file.to_owned(), content)),
-                Err(error) => timeline.problems.push(format!("{name}: {error}")),
-            }
-        }
-        for (source, files) in sources {
-            let metadata = files.iter().find(|(file, _)| file == "metadata");
-            let metadata = metadata.map(|(_, content)| String::from_utf8_lossy(content)).unwrap_or_default();
-            let streams: Vec<(&str, &[u8])> = files
-                .iter()
-                .filter(|(file, _)| file.ends_with(".ctf"))
-                .map(|(file, content)| (file.as_str(), content.as_slice()))
-                .collect();
-            let trail = Trail::decode(&metadata, &streams);
-            timeline.problems.extend(trail.problems.iter().map(|problem| format!("{source}: {problem}")));
-            timeline.sources.push((source, trail));
-        }
+        let mut trails = Trails::read(bundle);
         let named = report.threads.iter().filter(|thread| !thread.name.is_empty());
-        timeline.threads =
+        let threads =
             named.filter_map(|thread| Some((u32::try_from(thread.tid).ok()?, thread.name.clone()))).collect();
-        timeline.sort();
-        timeline
-    }
-
-    fn sort(&mut self) {
-        let all = self.sources.iter().enumerate();
-        self.order = all.flat_map(|(s, (_, trail))| (0..trail.events.len()).map(move |e| (s, e))).collect();
-        let sources = &self.sources;
-        self.order.sort_by_key(|(s, e)| sources[*s].1.events[*e].time);
+        let problems = std::mem::take(&mut trails.problems);
+        Timeline { trails, threads, problems }
     }
 
     /// How many events there are.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.trails.len()
     }
 
     /// All events, oldest first.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry<'_>> {
-        self.order.iter().map(|(source, event)| {
-            let (source, trail) = &self.sources[*source];
-            let event = &trail.events[*event];
-            let thread_name = self.threads.get(&event.thread).map(String::as_str);
-            Entry { source, event, kind: trail.kind_of(event), thread_name }
+        self.trails.entries().map(|entry| {
+            let thread_name = self.threads.get(&entry.event.thread).map(String::as_str);
+            Entry { entry, thread_name }
         })
     }
 
     /// How many events are older than the last `span` before the newest.
     pub fn before_last(&self, span: Duration) -> usize {
-        let time = |(source, event): &(usize, usize)| self.sources[*source].1.events[*event].time;
-        let newest = self.order.last().map_or(0, time);
-        let from = newest.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
-        self.order.partition_point(|place| time(place) < from)
+        let newest = self.trails.entries().next_back().map_or(0, |entry| entry.event.time);
+        self.trails.before(newest.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
-}
-
-/// The parts of a `trace/<source>/<file>` name.
-pub fn source_and_file(name: &str) -> Option<(&str, &str)> {
-    name.strip_prefix("trace/")?.split_once('/').filter(|(_, file)| !file.contains('/'))
 }
 
 impl Entry<'_> {
     /// One line of text; `previous` is the time of the line before.
     pub fn text(&self, previous: Option<u64>, zone: &TimeZone, paint: Paint) -> String {
-        let time = moment::clock(self.event.time, zone);
+        let time = moment::clock(self.entry.event.time, zone);
         let delta = match previous {
             Some(previous) => {
-                let nanoseconds = self.event.time.saturating_sub(previous);
+                let nanoseconds = self.entry.event.time.saturating_sub(previous);
                 format!("(+{}.{:09})", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
             }
             None => "(+?.?????????)".to_owned(),
         };
-        let level = format!("{:<5}", level_name(self.kind.level));
-        let level = match self.kind.level {
+        let level = format!("{:<5}", level_name(self.entry.kind.level));
+        let level = match self.entry.kind.level {
             Level::Error => paint.red(level),
             Level::Warn => paint.yellow(level),
             Level::Debug | Level::Trace => paint.dim(level),
             _ => level,
         };
         let thread = match self.thread_name {
-            Some(name) => format!("{} {}", self.event.thread, escape(name)),
-            None => self.event.thread.to_string(),
+            Some(name) => format!("{} {}", self.entry.event.thread, escape(name)),
+            None => self.entry.event.thread.to_string(),
         };
-        let name = paint.bold(format!("{}:{}", escape(&self.kind.provider), escape(&self.kind.name)));
+        let name =
+            paint.bold(format!("{}:{}", escape(&self.entry.kind.provider), escape(&self.entry.kind.name)));
         let fields: Vec<String> = self
+            .entry
             .kind
             .fields
             .iter()
-            .zip(&self.event.values)
+            .zip(&self.entry.event.values)
             .map(|(field, value)| format!("{} = {}", escape(&field.name), value_text(value)))
             .collect();
         let fields = if fields.is_empty() { "{ }".into() } else { format!("{{ {} }}", fields.join(", ")) };
@@ -140,20 +102,17 @@ impl Entry<'_> {
 
     /// The event as a JSON object.
     pub fn json(&self) -> serde_json::Value {
-        let fields = self.kind.fields.iter().zip(&self.event.values);
-        let fields: serde_json::Map<String, serde_json::Value> =
-            fields.map(|(field, value)| (field.name.clone(), value_json(value))).collect();
         let mut object = json!({
-            "time": moment::rfc3339(self.event.time),
-            "source": self.source,
-            "thread": self.event.thread,
+            "time": moment::rfc3339(self.entry.event.time),
+            "source": self.entry.source,
+            "thread": self.entry.event.thread,
             "thread_name": self.thread_name,
-            "level": level_name(self.kind.level),
-            "provider": self.kind.provider,
-            "event": self.kind.name,
-            "fields": fields,
+            "level": level_name(self.entry.kind.level),
+            "provider": self.entry.kind.provider,
+            "event": self.entry.kind.name,
+            "fields": self.entry.fields(),
         });
-        if let Some((file, line)) = &self.kind.location {
+        if let Some((file, line)) = &self.entry.kind.location {
             object["file"] = json!(file);
             object["line"] = json!(line);
         }
@@ -162,17 +121,7 @@ impl Entry<'_> {
 
     /// When it was recorded, in nanoseconds since 1970.
     pub fn time(&self) -> u64 {
-        self.event.time
-    }
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
+        self.entry.event.time
     }
 }
 
@@ -185,17 +134,5 @@ fn value_text(value: &Value) -> String {
         Value::Text(text) => format!("\"{}\"", escape(&text.replace('\\', "\\\\").replace('"', "\\\""))),
         Value::Bytes(bytes) => hex(bytes),
         Value::Withheld => "(not recorded)".to_owned(),
-    }
-}
-
-fn value_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Unsigned(number) => json!(number),
-        Value::Signed(number) => json!(number),
-        Value::Float(number) => json!(number),
-        Value::Bool(truth) => json!(truth),
-        Value::Text(text) => json!(text),
-        Value::Bytes(bytes) => json!(hex(bytes)),
-        Value::Withheld => serde_json::Value::Null,
     }
 }

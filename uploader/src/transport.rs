@@ -1,157 +1,139 @@
 //! The one file that speaks HTTP, and so the one file through which anything leaves.
 //!
-//! Owns connections, time limits and what an address may look like. [`Transport::post`] takes a [`Verified`]
-//! body by value: there is no way to hand it bytes that nobody agreed to, nor to send them elsewhere. To the
-//! body it adds this framing and nothing else: the request line, `Host`, `User-Agent`
-//! (`foretrace/<version>`), `Accept`, `Content-Type`, `Content-Encoding: gzip` and `Content-Length`. It
-//! follows no redirect, stores no cookie, repeats no request and looks nothing up before it is given
-//! something to send.
+//! Owns connections, time limits, the bandwidth limit and what an address may look like.
+//! [`Transport::exchange`] takes a [`Verified`] request by value: there is no way to hand it bytes that nobody
+//! agreed to, nor to send them to another server than the receipt's. To the body it adds this framing and nothing
+//! else: the request line, `Host`, `User-Agent` (`foretrace/<version>`), `Accept`, `Content-Length`, and the
+//! headers that the dialect wants: `Content-Type`, `Content-Encoding: gzip`, `X-Sentry-Auth` with the key from
+//! the settings, and tus's `Tus-Resumable`, `Upload-Length`, `Upload-Offset` and `Upload-Metadata`, the last
+//! of which is a part of the body to the receipt. It follows no redirect, stores no cookie, repeats no request
+//! and looks nothing up before it is given something to send.
 
-use std::convert::Infallible;
+mod address;
+mod parcel;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use foretrace_report::text::escape;
-use http_body::{Frame, SizeHint};
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Body, Client, Response, Url, redirect};
+use reqwest::header::HeaderName;
+use reqwest::{Body, Certificate, Client, Method, Response, redirect};
 use tokio::runtime::Runtime;
 
-use crate::delivery::Outcome;
+use crate::delivery::{Answer, Outcome};
 use crate::receipt::Verified;
+
+use address::Address;
+pub use address::{check_address, place};
+pub use parcel::Budget;
+use parcel::{Parcel, Trace};
 
 /// No crash server's answer is longer; the rest is not read.
 const LONGEST_ANSWER: usize = 64 << 10;
-/// The pieces in which a body is handed over.
-const PIECE: usize = 64 << 10;
+/// The headers of an answer that anybody asks for.
+const TELLING: [&str; 9] = [
+    "location",
+    "retry-after",
+    "x-sentry-rate-limits",
+    "x-sentry-error",
+    "upload-offset",
+    "upload-length",
+    "tus-max-size",
+    "tus-resumable",
+    "foretrace-report",
+];
 
-/// How long the transport waits.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a connection.
+/// How the transport is to behave.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// How long to wait for a connection.
     pub connect: Duration,
-    /// For the answer, beside the time that the body may take.
+    /// How long to wait for the answer, beside the time that the body may take.
     pub answer: Duration,
     /// The slowest line on which a body may still arrive, in bytes a second.
     pub slowest: u64,
+    /// Further authorities whose servers are trusted: a PEM file.
+    pub certificates: Option<PathBuf>,
 }
 
-impl Default for Patience {
+impl Default for Manner {
     fn default() -> Self {
-        Patience { connect: Duration::from_secs(10), answer: Duration::from_secs(60), slowest: 4 << 10 }
+        Manner {
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            slowest: 4 << 10,
+            certificates: None,
+        }
     }
 }
 
-impl Patience {
+impl Manner {
     fn whole(&self, length: u64) -> Duration {
         self.connect + self.answer + Duration::from_secs(length / self.slowest.max(1))
-    }
-}
-
-/// Why nothing may be sent to an address.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AddressError {
-    /// It is no address.
-    #[error("'{}' is no http or https address: correct [Upload] Url=", escape(.0))]
-    Malformed(String),
-    /// Anybody on the way could read it.
-    #[error("'{}' is not encrypted: plain http is for this machine only, use https in [Upload] Url=", escape(.0))]
-    Plain(String),
-}
-
-/// Checks an address without any look at the network.
-///
-/// # Errors
-/// An address that nothing may be sent to.
-pub fn check_address(url: &str) -> Result<(), AddressError> {
-    Address::parse(url).map(drop)
-}
-
-#[derive(Debug)]
-struct Address {
-    url: Url,
-    near: bool,
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Address, AddressError> {
-        let malformed = || AddressError::Malformed(text.to_owned());
-        let url = Url::parse(text).map_err(|_| malformed())?;
-        let host = url.host_str().ok_or_else(malformed)?;
-        let number: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-        let near = host == "localhost" || number.is_some_and(|number| number.is_loopback());
-        match url.scheme() {
-            "https" => Ok(Address { url, near }),
-            "http" if near => Ok(Address { url, near }),
-            "http" => Err(AddressError::Plain(text.to_owned())),
-            _ => Err(malformed()),
-        }
     }
 }
 
 /// Connections, kept open between reports for the same server.
 #[derive(Debug)]
 pub struct Transport {
-    patience: Patience,
-    // Runs only inside of `post`: no thread, and nothing happens between two sendings.
+    manner: Manner,
+    budget: Arc<Budget>,
+    // Runs only inside of `exchange`: nothing happens between two sendings.
     runtime: Runtime,
     near: Option<Client>,
     far: Option<Client>,
 }
 
 impl Transport {
-    /// A transport that has not connected to anything.
+    /// A transport that has not connected to anything; several may share a `budget`.
     ///
     /// # Errors
     /// The system has no descriptors left to wait with.
-    pub fn new(patience: Patience) -> io::Result<Transport> {
+    pub fn new(manner: Manner, budget: Arc<Budget>) -> io::Result<Transport> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Transport { patience, runtime, near: None, far: None })
+        Ok(Transport { manner, budget, runtime, near: None, far: None })
     }
 
-    /// Sends a body that somebody agreed to, once. `progress` is told how many bytes have been handed over.
-    pub fn post(
+    /// Makes a request that somebody agreed to, once. `progress` is told how many bytes have been handed over.
+    pub fn exchange(
         &mut self,
         verified: Verified,
         progress: impl FnMut(u64) + Send + Sync + Unpin + 'static,
     ) -> Outcome {
-        let address = match Address::parse(verified.url()) {
+        let address = match Address::within(verified.url(), verified.agreed()) {
             Ok(address) => address,
             Err(error) => return Outcome::Unreached { why: error.to_string() },
         };
-        let patience = self.patience.whole(verified.length());
-        let client = match self.client(address.near) {
+        let patience = self.manner.whole(verified.length());
+        let client = match self.client(address.is_near()) {
             Ok(client) => client,
-            Err(error) => {
-                return Outcome::Unreached { why: format!("cannot prepare a connection: {}", cause(&error)) };
-            }
+            Err(why) => return Outcome::Unreached { why },
         };
-        let content_type = verified.content_type().to_owned();
-        let left = Arc::new(AtomicBool::new(false));
-        let parcel =
-            Parcel { body: Bytes::from(verified.into_body()), handed: 0, left: Arc::clone(&left), progress };
-        let request = client
-            .post(address.url.clone())
-            .header(CONTENT_TYPE, content_type)
-            .header(CONTENT_ENCODING, "gzip")
-            .body(Body::wrap(parcel))
-            .timeout(patience);
-        self.runtime.block_on(async {
+        // Only methods that the protocols use come here, all of them known.
+        let method = Method::from_bytes(verified.method().as_bytes()).unwrap_or(Method::POST);
+        let mut request = client.request(method, address.url().clone()).timeout(patience);
+        for (name, value) in verified.headers() {
+            request = request.header(*name, value);
+        }
+        let length = verified.length();
+        let trace = Arc::new(Trace::new(length));
+        let runtime = &self.runtime;
+        runtime.block_on(async {
+            if length > 0 || verified.method() != "HEAD" {
+                let parcel = Parcel::new(verified.into_load(), length, &trace, &self.budget, progress);
+                request = request.body(Body::wrap(parcel));
+            }
             match request.send().await {
                 Ok(answer) => read(answer).await,
-                Err(error) => failure(&error, &address, left.load(Ordering::Relaxed)),
+                Err(error) => failure(&error, &address, &trace),
             }
         })
     }
 
-    fn client(&mut self, near: bool) -> reqwest::Result<Client> {
+    fn client(&mut self, near: bool) -> Result<Client, String> {
         let known = if near { &mut self.near } else { &mut self.far };
         if let Some(client) = known {
             return Ok(client.clone());
@@ -163,60 +145,39 @@ impl Transport {
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
-            .connect_timeout(self.patience.connect);
+            .connect_timeout(self.manner.connect);
+        if let Some(file) = &self.manner.certificates {
+            builder = builder.tls_certs_merge(authorities(file)?);
+        }
         if near {
             // Neither a proxy nor a name server may turn "this machine" into another.
             let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
             builder =
                 builder.no_proxy().resolve_to_addrs("localhost", &here.map(|ip| SocketAddr::new(ip, 0)));
         }
-        Ok(known.insert(builder.build()?).clone())
+        let client =
+            builder.build().map_err(|error| format!("cannot prepare a connection: {}", cause(&error)))?;
+        Ok(known.insert(client).clone())
     }
 }
 
-/// The body as the connection takes it, with a note of whether all of it was taken.
-struct Parcel<P> {
-    body: Bytes,
-    handed: u64,
-    left: Arc<AtomicBool>,
-    progress: P,
-}
-
-impl<P: FnMut(u64) + Unpin> http_body::Body for Parcel<P> {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let parcel = &mut *self;
-        if parcel.body.is_empty() {
-            return Poll::Ready(None);
-        }
-        let piece = parcel.body.split_to(PIECE.min(parcel.body.len()));
-        parcel.handed += piece.len() as u64;
-        parcel.left.store(parcel.body.is_empty(), Ordering::Relaxed);
-        (parcel.progress)(parcel.handed);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    // An exact size makes it a body with Content-Length: collectors do not take chunks.
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.body.len() as u64)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_empty()
+fn authorities(file: &std::path::Path) -> Result<Vec<Certificate>, String> {
+    let wrong = |why: String| format!("[Upload] Certificates={}: {why}", escape(&file.display().to_string()));
+    let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(wrong("it holds no certificate in PEM form".into())),
+        Err(error) => Err(wrong(cause(&error))),
     }
 }
 
 async fn read(mut answer: Response) -> Outcome {
     let status = answer.status().as_u16();
-    let header = |name: HeaderName| {
-        answer.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    let told = |name: &&'static str| {
+        let value = answer.headers().get(HeaderName::from_static(name))?;
+        Some((*name, String::from_utf8_lossy(value.as_bytes()).into_owned()))
     };
-    let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
+    let headers = TELLING.iter().filter_map(told).collect();
     let mut body = Vec::new();
     // An answer that breaks off is judged by what came of it.
     while let Ok(Some(piece)) = answer.chunk().await {
@@ -225,11 +186,14 @@ async fn read(mut answer: Response) -> Outcome {
             break;
         }
     }
-    Outcome::Answered { status, retry_after, location, body }
+    Outcome::Answered(Answer { status, headers, body })
 }
 
-fn failure(error: &reqwest::Error, address: &Address, body_left: bool) -> Outcome {
-    let host = escape(&address.url.host_str().map_or_else(String::new, str::to_owned));
+fn failure(error: &reqwest::Error, address: &Address, trace: &Trace) -> Outcome {
+    let host = escape(address.host());
+    if let Some(torn) = trace.torn() {
+        return Outcome::Broken { why: torn, body_left: false };
+    }
     if error.is_connect() {
         return Outcome::Unreached { why: format!("cannot reach {host}: {}", cause(error)) };
     }
@@ -237,7 +201,7 @@ fn failure(error: &reqwest::Error, address: &Address, body_left: bool) -> Outcom
         true => format!("{host} did not answer in time"),
         false => format!("the connection to {host} broke off: {}", cause(error)),
     };
-    Outcome::Broken { why, body_left }
+    Outcome::Broken { why, body_left: trace.all_left() }
 }
 
 /// The innermost cause: the outer ones only repeat the address.
@@ -254,75 +218,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_is_for_this_machine_only() {
-        for url in [
-            "https://crash.example.org/submit",
-            "http://127.0.0.1:8080/submit",
-            "http://127.9.9.9/",
-            "http://[::1]:80/",
-            "http://localhost:1/submit",
-            "https://localhost/",
-            "HTTP://LOCALHOST/",
-        ] {
-            assert_eq!(check_address(url), Ok(()), "{url}");
-        }
-        for url in [
-            "http://crash.example.org/submit",
-            "http://10.0.0.1/",
-            "http://localhost.example.org/",
-            "http://127.0.0.1@example.org/",
-            "http://[::ffff:10.0.0.1]/",
-            "http://0.0.0.0/",
-        ] {
-            assert_eq!(check_address(url), Err(AddressError::Plain(url.into())), "{url}");
-        }
-        for url in ["", "example.org", "ftp://127.0.0.1/", "file:///etc/passwd", "http://", "https://[::1"] {
-            assert_eq!(check_address(url), Err(AddressError::Malformed(url.into())), "{url}");
-        }
-    }
-
-    #[test]
     fn a_large_body_gets_more_time_than_a_small_one() {
-        let patience = Patience::default();
-        assert_eq!(patience.whole(0), Duration::from_secs(70));
-        assert_eq!(patience.whole(4 << 20), Duration::from_secs(70 + 1024));
+        let manner = Manner::default();
+        assert_eq!(manner.whole(0), Duration::from_secs(70));
+        assert_eq!(manner.whole(4 << 20), Duration::from_secs(70 + 1024));
     }
 
     #[test]
     fn a_server_that_says_nothing_ends_in_time_and_counts_as_doubtful() {
-        use std::io::Cursor;
-
-        use foretrace_report::bundle::BundleWriter;
-        use foretrace_report::receipt::{Answer, Consent, Destination, How, Protocol};
-        use foretrace_report::{Preset, Report};
-
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/submit", listener.local_addr().unwrap());
-        let report: Report = serde_json::from_str(
-            r#"{"schema":1,"id":"00017f80ff6162636465666768696a6b","kind":"crash","time":"2026-01-01T00:00:00Z",
-            "program":{"name":"a","pid":1}}"#,
-        )
-        .unwrap();
-        let id = report.id;
-        let zip = BundleWriter::new(Cursor::new(Vec::new())).finish(report).unwrap().0.into_inner();
-        let destination = Destination { url, protocol: Protocol::Socorro };
-        let receipt = crate::receipt::issue(id, &destination, Preset::USUAL.classes(), &zip).unwrap();
-        let consent = Consent {
-            report: id,
-            answer: Answer::Granted(receipt),
-            who: "a".into(),
-            how: How::Command,
-            when: String::new(),
-            wording: 1,
-        };
-        let verified = Verified::check(&consent, id, &zip, &destination).unwrap();
+        let agreed = crate::receipt::samples::agreed(&url);
         let moment = Duration::from_millis(100);
         let started = std::time::Instant::now();
-        let outcome = Transport::new(Patience { connect: moment, answer: moment, slowest: 1 << 20 })
-            .unwrap()
-            .post(verified, |_| {});
+        let manner = Manner { connect: moment, answer: moment, slowest: 1 << 20, certificates: None };
+        let mut transport = Transport::new(manner, Arc::new(Budget::new(None))).unwrap();
+        let outcome = transport.exchange(agreed.post(url, &[]), |_| {});
         assert!(started.elapsed() < Duration::from_secs(5));
         let Outcome::Broken { why, body_left: true } = outcome else { panic!("{outcome:?}") };
         assert_eq!(why, "127.0.0.1 did not answer in time");
+    }
+
+    #[test]
+    fn nothing_goes_to_another_server_than_the_receipts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let elsewhere = format!("http://{}/submit", listener.local_addr().unwrap());
+        let agreed = crate::receipt::samples::agreed("http://127.0.0.1:9/submit");
+        let mut transport = Transport::new(Manner::default(), Arc::new(Budget::new(None))).unwrap();
+        for request in [agreed.post(elsewhere.clone(), &[]), agreed.append(&elsewhere, 0)] {
+            let outcome = transport.exchange(request, |_| {});
+            assert!(
+                matches!(outcome, Outcome::Unreached { ref why } if why.contains("agreed")),
+                "{outcome:?}"
+            );
+        }
+        assert!(listener.accept().is_err(), "nobody has connected");
     }
 }

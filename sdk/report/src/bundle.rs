@@ -164,17 +164,37 @@ impl<R: Read + Seek> BundleReader<R> {
     /// # Errors
     /// A missing, damaged or too large entry. The declared size is not believed: reading stops at the limit.
     pub fn part(&mut self, name: &str) -> Result<Vec<u8>, BundleError> {
+        let mut content = Vec::new();
+        self.entry(name)?.read_to_end(&mut content).map_err(|error| {
+            match error.downcast::<BundleError>() {
+                Ok(beyond) => beyond,
+                Err(error) => error.into(),
+            }
+        })?;
+        Ok(content)
+    }
+
+    /// One entry, uncompressed, to be read piece by piece; reading fails beyond the limit.
+    ///
+    /// # Errors
+    /// A missing or damaged entry.
+    pub fn entry(&mut self, name: &str) -> Result<impl Read + '_, BundleError> {
         let entry = match self.zip.by_name(name) {
             Err(zip::result::ZipError::FileNotFound) => return Err(BundleError::Missing(name.to_owned())),
             other => other?,
         };
-        let limit = self.limits.entry_bytes;
-        let mut content = Vec::new();
-        entry.take(limit + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > limit {
-            return Err(BundleError::TooLarge { what: "bytes in an entry", limit });
+        Ok(Bounded { entry, left: self.limits.entry_bytes, limit: self.limits.entry_bytes })
+    }
+
+    /// How large an entry says it is, uncompressed. Nothing believes it that has not read the entry.
+    ///
+    /// # Errors
+    /// A missing or damaged entry.
+    pub fn declared_bytes(&mut self, name: &str) -> Result<u64, BundleError> {
+        match self.zip.by_name(name) {
+            Err(zip::result::ZipError::FileNotFound) => Err(BundleError::Missing(name.to_owned())),
+            other => Ok(other?.size()),
         }
-        Ok(content)
     }
 
     /// The report itself.
@@ -183,6 +203,23 @@ impl<R: Read + Seek> BundleReader<R> {
     /// A missing or unreadable `report.json`.
     pub fn report(&mut self) -> Result<Report, BundleError> {
         Ok(serde_json::from_slice(&self.part(REPORT)?)?)
+    }
+}
+
+/// An entry that is read no further than the limit; its declared size is not believed.
+struct Bounded<R> {
+    entry: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.entry.read(into)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::other(BundleError::TooLarge { what: "bytes in an entry", limit: self.limit })
+        })?;
+        Ok(read)
     }
 }
 

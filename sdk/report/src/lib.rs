@@ -12,8 +12,9 @@ pub mod id;
 pub mod receipt;
 pub mod schema;
 pub mod signature;
-pub mod socorro;
 pub mod text;
+pub mod trail;
+pub mod wire;
 
 pub use class::{Class, ClassSet, Preset};
 pub use id::ReportId;

@@ -28,6 +28,9 @@ pub struct Consent {
     pub when: String,
     /// [`WORDING`] of the prompt.
     pub wording: u32,
+    /// The receipt for the question that may go before the report, where one may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Receipt>,
 }
 
 /// What was answered.
@@ -86,8 +89,33 @@ pub struct Destination {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
+    /// Our own: resumable uploads by tus 1.0.
+    Foretrace,
     /// Multipart as Socorro, Breakpad and Crashpad take it.
     Socorro,
+    /// Sentry's envelopes.
+    Sentry,
+    /// ABRT's uReport, as FAF takes it.
+    Faf,
+    /// OpenTelemetry's logs over HTTP, as JSON.
+    Otlp,
+}
+
+impl Protocol {
+    /// All of them, ours first.
+    pub const ALL: [Protocol; 5] =
+        [Protocol::Foretrace, Protocol::Socorro, Protocol::Sentry, Protocol::Faf, Protocol::Otlp];
+
+    /// The word in settings and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Foretrace => "foretrace",
+            Protocol::Socorro => "socorro",
+            Protocol::Sentry => "sentry",
+            Protocol::Faf => "faf",
+            Protocol::Otlp => "otlp",
+        }
+    }
 }
 
 /// Which of a report's transmissions a receipt is for.
@@ -96,6 +124,8 @@ pub enum Protocol {
 pub enum Phase {
     /// The report itself.
     Report,
+    /// The question before it: what the server knows about the signature.
+    Question,
 }
 
 /// One part of the body that leaves.
@@ -134,6 +164,31 @@ pub struct Delivery {
     /// When it was sent, RFC 3339 in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<String>,
+    /// An upload that has begun and can be gone on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Upload>,
+    /// What the server said to the question about the signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
+}
+
+/// An upload that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The address that the server gave it.
+    pub location: String,
+    /// sha256 of the `outgoing.zip` that it carries, in hex: another one is another upload.
+    pub sha256: String,
+}
+
+/// What a server knows about a report's signature.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The version in which it is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_in: Option<String>,
+    /// The most that the server wants of it; none at all where this is empty.
+    pub wants: ClassSet,
 }
 
 /// Where a delivery stands.

@@ -163,6 +163,25 @@ impl ReportDir {
         }
     }
 
+    /// One of the files that [`ReportDir::read`] reads, to be read piece by piece; `None` where it is not there.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, is a link, no regular file or too long; any other name.
+    pub fn open(&self, name: &str) -> Result<Option<File>, StoreError> {
+        let limit = limit_of(name)?;
+        let file = match self.open_file(name) {
+            Ok(file) => file,
+            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let what = || self.path().join(name).display().to_string();
+        let length = file.metadata().map_err(|source| StoreError::io(what(), source))?.len();
+        if length > limit {
+            return Err(StoreError::TooLarge { what: what(), limit });
+        }
+        Ok(Some(file))
+    }
+
     /// Replaces one of the files that [`ReportDir::read`] reads; durable when it returns.
     ///
     /// # Errors

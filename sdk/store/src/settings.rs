@@ -19,6 +19,9 @@ use crate::{Places, Standing, quantity};
 /// A settings file longer than this was not written by a person.
 const LIMIT: u64 = 1 << 20;
 
+/// A line slower than this never gets a report across.
+const SLOWEST: u64 = 16 << 10;
+
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -41,6 +44,14 @@ pub struct Upload {
     pub url: Option<String>,
     /// `Protocol=`: its dialect.
     pub protocol: Protocol,
+    /// `Ask=`: whether the server is asked about the signature before a report goes there; ours only.
+    pub ask: bool,
+    /// `Rate=`: bytes a second at most; none means no limit.
+    pub rate: Option<u64>,
+    /// `Certificates=`: a PEM file with further authorities whose servers are trusted.
+    pub certificates: Option<PathBuf>,
+    /// `Metered=`: whether a network that is paid by volume may be used.
+    pub metered: bool,
 }
 
 /// What may be decided for or by people.
@@ -115,7 +126,14 @@ pub struct Redact {
 
 impl Default for Upload {
     fn default() -> Self {
-        Upload { url: None, protocol: Protocol::Socorro }
+        Upload {
+            url: None,
+            protocol: Protocol::Socorro,
+            ask: true,
+            rate: None,
+            certificates: None,
+            metered: false,
+        }
     }
 }
 
@@ -212,10 +230,27 @@ impl Settings {
             }
             ("Upload", "Protocol") if reset => self.upload.protocol = default.upload.protocol,
             ("Upload", "Protocol") => {
-                self.upload.protocol = match value.as_str() {
-                    "socorro" => Protocol::Socorro,
-                    _ => return Err(bad("socorro, the one protocol that this version speaks")),
-                }
+                let known = Protocol::ALL.into_iter().find(|protocol| protocol.name() == value);
+                self.upload.protocol = known.ok_or_else(|| bad("foretrace, socorro, sentry, faf or otlp"))?;
+            }
+            ("Upload", "Ask") if reset => self.upload.ask = default.upload.ask,
+            ("Upload", "Ask") => {
+                self.upload.ask = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?
+            }
+            ("Upload", "Rate") if reset => self.upload.rate = None,
+            ("Upload", "Rate") => {
+                let rate = quantity::bytes(value).filter(|rate| *rate >= SLOWEST);
+                self.upload.rate =
+                    Some(rate.ok_or_else(|| bad("bytes a second such as 200K or 1M, 16K at least"))?);
+            }
+            ("Upload", "Certificates") if reset => self.upload.certificates = None,
+            ("Upload", "Certificates") if value.starts_with('/') => {
+                self.upload.certificates = Some(PathBuf::from(value));
+            }
+            ("Upload", "Certificates") => return Err(bad("the full path of a PEM file")),
+            ("Upload", "Metered") if reset => self.upload.metered = default.upload.metered,
+            ("Upload", "Metered") => {
+                self.upload.metered = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?;
             }
             ("Consent", "Default") if reset => self.consent.default = default.consent.default,
             ("Consent", "Default") => {

@@ -6,7 +6,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use foretrace_report::socorro;
+use foretrace_report::receipt::Protocol;
+use foretrace_report::wire;
 use serde_json::json;
 
 use crate::server::{Answer, Server};
@@ -54,9 +55,10 @@ fn a_report_is_taken_and_comes_back_byte_by_byte() {
 fn what_our_own_client_sends_is_taken() {
     let (_folder, server) = server();
     let outgoing = bundle(&report(1, json!({})), &[("minidump.dmp", b"MDMP")]);
-    let name = id(1).parse().unwrap();
-    let body = socorro::body(name, &socorro::pieces(&outgoing).unwrap()).unwrap();
-    let answer = server.post(&[("Content-Type", &socorro::content_type(name)), GZIP], &body);
+    let mut outgoing = std::io::Cursor::new(outgoing);
+    let plan = wire::plan(Protocol::Socorro, &mut outgoing, "").unwrap();
+    let body = gzip(&wire::assemble(&plan, &mut outgoing).unwrap());
+    let answer = server.post(&[("Content-Type", &plan.content_type), GZIP], &body);
     assert_eq!((answer.status, answer.text()), (200, crash_id(1)));
     assert_eq!(server.get(&format!("/report/{}/minidump.dmp", id(1))).body, b"MDMP");
     assert_eq!(server.get(&format!("/api/report/{}", id(1))).json()["problems"], json!([]));

@@ -15,7 +15,7 @@ use crate::arguments::{Trace, TraceFormat};
 use crate::context::Context;
 use crate::moment;
 use crate::output::{self, NoMatch, Paint, WrongUse};
-use crate::timeline::{self, Timeline};
+use crate::timeline::Timeline;
 
 /// Shows or exports a trail.
 ///
@@ -45,7 +45,8 @@ pub fn run(context: &Context, arguments: &Trace) -> Result<ExitCode> {
     let report_dir = context.find(&arguments.id)?;
     let mut bundle = report_dir.bundle()?;
     let report = bundle.report().map_err(StoreError::from)?;
-    let has_trail = bundle.names().iter().any(|name| timeline::source_and_file(name).is_some());
+    let has_trail =
+        bundle.names().iter().any(|name| foretrace_report::trail::source_and_file(name).is_some());
     if !has_trail {
         return Err(NoMatch(without_trail(&report)).into());
     }
@@ -105,7 +106,7 @@ fn export(bundle: &mut BundleReader<File>, directory: &Path) -> Result<()> {
     }
     // The bundle's reader has checked every name: no part of one can leave the directory.
     for name in bundle.names() {
-        let Some((source, file)) = timeline::source_and_file(&name) else { continue };
+        let Some((source, file)) = foretrace_report::trail::source_and_file(&name) else { continue };
         let folder = directory.join(source);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let content = bundle.part(&name).map_err(StoreError::from)?;

@@ -1,0 +1,49 @@
+//! A file that is held open while it is checked and sent, and read without a shared position.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// The held file; clones read the same file, each at its own position.
+#[derive(Clone, Debug)]
+pub struct Held {
+    file: Arc<File>,
+    length: u64,
+    at: u64,
+}
+
+impl Held {
+    /// Holds `file`, as long as it is now.
+    pub fn new(file: File) -> io::Result<Held> {
+        let length = file.metadata()?.len();
+        Ok(Held { file: Arc::new(file), length, at: 0 })
+    }
+
+    /// Its length when it was opened.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+impl Read for Held {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let wanted = into.len().min(left);
+        let read = self.file.read_at(&mut into[..wanted], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Held {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

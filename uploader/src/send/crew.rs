@@ -1,0 +1,133 @@
+//! A few reports at a time: each worker has a connection of its own, and all of them share what the server said.
+//!
+//! While one report waits for the disk, here or at the server, another travels. A server that asks for a pause, or
+//! cannot be reached, is left alone by all of them for the rest of the run.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use foretrace_report::receipt::Known;
+use foretrace_store::ReportDir;
+use jiff::Timestamp;
+
+use super::attempt::{self, UNREACHABLE};
+use super::progress::Progress;
+use super::{Line, State};
+use crate::context::Context;
+use crate::delivery::Verdict;
+use crate::protocol::Judged;
+use crate::transport::{Budget, Manner, Transport};
+
+/// Reports that are on their way at the same time.
+const WORKERS: usize = 4;
+
+/// What all workers of a run share.
+pub struct Round {
+    /// Whether the times of the next attempts count.
+    pub now: bool,
+    /// What a person sees of it.
+    pub progress: Progress,
+    hold: Mutex<Option<(String, Timestamp)>>,
+    known: Mutex<HashMap<String, Option<Known>>>,
+}
+
+/// What a worker has for itself.
+pub struct Worker {
+    /// Its connections.
+    pub transport: Transport,
+}
+
+/// Sends `reports`, oldest first, and says of each what became of it.
+///
+/// # Errors
+/// No connection can be prepared, or what is said cannot be written.
+pub fn send(
+    context: &Context,
+    reports: Vec<ReportDir>,
+    now: bool,
+    say: &mut dyn FnMut(Line) -> io::Result<()>,
+) -> Result<()> {
+    let upload = &context.settings.upload;
+    let budget = Arc::new(Budget::new(upload.rate));
+    let round = Round {
+        now,
+        progress: Progress::new(reports.len()),
+        hold: Mutex::new(None),
+        known: Mutex::new(HashMap::new()),
+    };
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS.min(reports.len()) {
+        let manner = Manner { certificates: upload.certificates.clone(), ..Manner::default() };
+        let transport = Transport::new(manner, Arc::clone(&budget)).context("cannot prepare a connection")?;
+        workers.push(Worker { transport });
+    }
+    let waiting = Mutex::new(VecDeque::from(reports));
+    let (lines, said) = mpsc::channel();
+    thread::scope(|scope| {
+        for mut worker in workers {
+            let (lines, waiting, round) = (lines.clone(), &waiting, &round);
+            scope.spawn(move || {
+                while let Some(report) = next(waiting) {
+                    let line =
+                        attempt::deliver(context, &report, round, &mut worker).unwrap_or_else(|error| {
+                            Line::because(report.id(), State::Blocked, format!("{error:#}"))
+                        });
+                    if lines.send(line).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(lines);
+        said.iter().try_for_each(|line| {
+            round.progress.clear();
+            say(line)
+        })
+    })?;
+    Ok(())
+}
+
+fn next(waiting: &Mutex<VecDeque<ReportDir>>) -> Option<ReportDir> {
+    locked(waiting).pop_front()
+}
+
+// What a worker that died left behind is whole: every change is one assignment.
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Round {
+    /// Why the server is to be left alone, and for how long, where it is.
+    pub fn held(&self, now: Timestamp) -> Option<(String, Duration)> {
+        let hold = locked(&self.hold);
+        let (why, until) = hold.as_ref()?;
+        let left = Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())?;
+        Some((why.clone(), left))
+    }
+
+    /// Takes an attempt's lesson for the rest of the run.
+    pub fn learn(&self, judged: &Judged, now: Timestamp) {
+        let pause = judged.hold.or(judged.unreachable.then_some(UNREACHABLE));
+        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else { return };
+        let why = match &judged.verdict {
+            Verdict::Again { why, .. } => why.clone(),
+            _ => "the server asked to be left alone for a while".to_owned(),
+        };
+        let pause = jiff::SignedDuration::try_from(pause).unwrap_or(jiff::SignedDuration::MAX);
+        *locked(&self.hold) = Some((why, now.saturating_add(pause).unwrap_or(Timestamp::MAX)));
+    }
+
+    /// What the server said to a question in this run; none where nobody has asked.
+    pub fn known(&self, question: &str) -> Option<Option<Known>> {
+        locked(&self.known).get(question).cloned()
+    }
+
+    /// Keeps what it said.
+    pub fn remember(&self, question: &str, known: Option<Known>) {
+        locked(&self.known).insert(question.to_owned(), known);
+    }
+}
