@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foretrace_ring::layout::{AT_CELL_COUNT, CELL_SIZE};
+use foretrace_ring::layout::{AT_CELL_COUNT, CELL_SIZE, DEFAULT_POOL, Geometry};
 use foretrace_ring::reader::{self, Memory, Snapshot};
 use foretrace_ring::trail::Trail;
 
@@ -17,6 +17,7 @@ use crate::measure::{Bar, each, median, ratios, row};
 use crate::single::numbers;
 
 const ROUNDS: usize = 9;
+const PROCESSES: usize = 300;
 /// Header and number.
 const BYTES_OF_A_NUMBER: u64 = 16;
 
@@ -46,9 +47,43 @@ pub fn memory() {
     }
     row("resident memory of an idle 4 MiB pool", "KiB", Bar::AtMost(300.0), &pool);
     row("resident memory that the first event adds to the process", "KiB", Bar::Open, &added);
+    crowd();
+}
+
+/// What many processes that live at the same time and have recorded one event each add to the machine's memory.
+fn crowd() {
+    let start = || {
+        let mut command = itself(&["idle"]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        child.expect("this program runs itself")
+    };
+    let mut processes: Vec<Child> = (0..PROCESSES).map(|_| start()).collect();
+    let (mut rings, mut added) = (vec![], vec![]);
+    for process in &mut processes {
+        let mut said = String::new();
+        let mut output = BufReader::new(process.stdout.as_mut().expect("piped"));
+        output.read_line(&mut said).expect("a process says its sizes");
+        let mut sizes = said.split_whitespace().filter_map(|word| word.parse::<f64>().ok());
+        rings.push(sizes.next().expect("a size"));
+        added.push(sizes.next().expect("a size"));
+    }
+    for mut process in processes {
+        drop(process.stdin.take());
+        process.wait().expect("a process that ends with its input");
+    }
+    let most = Geometry::of_pool(DEFAULT_POOL).size as f64 / 1024.0;
+    row("300 processes, an event each: added to each", "KiB", Bar::AtMost(most), &added);
+    row(
+        "300 processes, an event each: all rings together",
+        "MiB",
+        Bar::Open,
+        &[rings.iter().sum::<f64>() / 1024.0],
+    );
+    row("a 4 MiB ring, when all of it is used", "KiB", Bar::Open, &[most]);
 }
 
 /// Records one event and prints the KiB that are resident of the ring, and those that the process has more than before.
+/// Ends when its input does.
 pub fn idle() {
     // Whatever the looking itself needs is there before.
     resident("Rss:", "/proc/self/smaps");
@@ -58,6 +93,7 @@ pub fn idle() {
     let maps = fs::read_to_string("/proc/self/smaps").expect("/proc is there");
     let ring = maps.split("/memfd:foretrace").nth(1).expect("the ring is mapped");
     println!("{} {}", size_after("Rss:", ring), after.saturating_sub(before));
+    std::io::stdin().lines().for_each(drop);
 }
 
 fn resident(what: &str, file: &str) -> u64 {

@@ -63,6 +63,6 @@ fn all() {
 /// This program, in a process of its own.
 fn itself(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-    command.args(arguments).env_remove("FORETRACE").stdin(Stdio::null());
+    command.args(arguments).env_remove("FORETRACE").env_remove("FORETRACE_SIZE").stdin(Stdio::null());
     command
 }
