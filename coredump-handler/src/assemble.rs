@@ -166,6 +166,7 @@ mod tests {
             metadata: "/* CTF 1.8 */".into(),
             streams: vec![(stream.into(), vec![1, 2, 3])],
             annotations: vec![],
+            attachments: vec![],
             recorded: 10,
             overwritten: 4,
             discarded: 1,

@@ -22,7 +22,7 @@ use crate::memory::{CoreMemory, Memory};
 use crate::minidump::{self, Files, Image};
 use crate::module::Modules;
 use crate::reported::{self, Reported};
-use crate::{backtrace, package, stack, trail};
+use crate::{attachment, backtrace, package, stack, trail};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -59,6 +59,11 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
     let (trails, problems) = rings(&head, &maps, &memory);
     all.trails = trails;
     all.problems.extend(problems);
+    let had = attachment::memory(&all.trails, &memory);
+    all.parts.extend(had.parts);
+    all.problems.extend(had.problems);
+    let had = attachment::files(&all.trails, &mut |_| Err("a core file does not hold files".into()));
+    all.problems.extend(had.problems);
     if let Some(panic) = last_panic(&head, &all.trails, request.time.0) {
         all.kind = Kind::Panic;
         all.message = Some(panic.sentence());

@@ -6,6 +6,7 @@
 //! has been checked, and a part that could not be had is a problem in the report, never a lost report.
 
 pub mod assemble;
+pub mod attachment;
 pub mod backtrace;
 pub mod capture;
 pub mod core;

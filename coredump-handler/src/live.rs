@@ -30,7 +30,7 @@ use crate::reported::{self, Reported};
 use crate::stack::{self, Stack};
 use crate::system::Machine;
 use crate::trail::RingRefused;
-use crate::{backtrace, package, smaps, trail};
+use crate::{attachment, backtrace, package, smaps, trail};
 
 /// Less than of a crash: copying must not hold up a process that goes on.
 const STACKS: stack::Limits = stack::Limits { crashed: 1 << 20, other: 128 << 10, total: 16 << 20 };
@@ -90,6 +90,10 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
         Ok(mut frozen) => {
             let mut still = Still::take(process, &mut frozen, (allowed, &blocking), &request, &mut all);
             stood_still = frozen.thaw();
+            let open = &mut |path: &[u8]| process.file(path).map_err(|error| error.to_string());
+            let had = attachment::files(&all.trails, open);
+            all.parts.extend(had.parts);
+            all.problems.extend(had.problems);
             still.find_names(&request, &mut all);
             executable = still.executable.take();
         }
@@ -232,6 +236,9 @@ impl Still {
         let names = thread_names(&process.read(Part::Threads).unwrap_or_default());
         let still = Still { head, names, modules, executable, stacks };
         still.write_minidump(process, request, (&maps, &maps_text), memory, all);
+        let had = attachment::memory(&all.trails, memory);
+        all.parts.extend(had.parts);
+        all.problems.extend(had.problems);
         read_state(process, request, all);
         still
     }

@@ -2,7 +2,8 @@
 //!
 //! Everything goes through one held descriptor of `/proc/PID`, which stays bound to that process even when its number
 //! is given to another. Files are read up to a bound and handed out as bytes: nothing is parsed here but the three
-//! numbers that identify a process. Mapped files are opened without ever using the names that the process shows.
+//! numbers that identify a process. Mapped files are opened without ever using the names that the process shows; what
+//! follows a name of its making is in `rights`.
 
 use std::fmt;
 use std::fs::File;
@@ -16,6 +17,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::maps::Mapping;
+
+mod rights;
 
 /// What can be read of a process. The numbers travel between the handler's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

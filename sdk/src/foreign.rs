@@ -4,16 +4,18 @@
 #![allow(unsafe_code)]
 
 use core::mem::offset_of;
+use std::path::Path;
 
 use foretrace_ring::layout::{AT_CUT, AT_DISCARDED};
 use foretrace_ring::metadata::EventDecl;
+use foretrace_ring::reader::AttachmentClass;
 use foretrace_ring::trail::Level;
 
 use crate::report::{self, Kind};
 use crate::span::{self, Name, Phase};
 use crate::thread::{self, Thread};
 use crate::writer::{self, MAX_EVENT};
-use crate::{ring, site, switches};
+use crate::{attachment, ring, site, switches};
 
 /// Where a thread's state has its frame, its epoch, and its first level's commit word, base and limit.
 pub const THREAD_LAYOUT: [usize; 5] = [
@@ -58,6 +60,27 @@ pub fn next_span() -> u64 {
 /// [`report_error`](fn@crate::report_error) from a place that another compiler knows.
 pub fn report_error(message: &str, file: &str, line: u32) -> bool {
     report::report_at(Kind::Error, message, file, line)
+}
+
+/// [`attach_address`](crate::attach_address), until [`detach`]. False: there is no room, or no such name.
+pub fn attach_address(name: &str, address: *const u8, bytes: usize, class: AttachmentClass) -> bool {
+    let attachment = attachment::attach_address(name, address, bytes, class);
+    let attached = attachment.is_attached();
+    attachment.keep();
+    attached
+}
+
+/// [`attach_file`](crate::attach_file), until [`detach`]. False: there is no room, or no such name or path.
+pub fn attach_file(name: &str, path: &Path, most: u64, class: AttachmentClass) -> bool {
+    let attachment = attachment::attach_file(name, path, most, class);
+    let attached = attachment.is_attached();
+    attachment.keep();
+    attached
+}
+
+/// Takes an attachment away.
+pub fn detach(name: &str) {
+    attachment::detach(name);
 }
 
 /// Counts a field that was cut.

@@ -231,6 +231,29 @@ pub(crate) fn start_time() -> u64 {
     rest.split(|byte| *byte == b' ').nth(22 - 3).and_then(number).unwrap_or(0)
 }
 
+/// A path from the root directory on, in `into` unless it is one already. `None`: it is too long, or there is no current
+/// directory that has a path.
+pub(crate) fn absolute<'a>(path: &'a [u8], into: &'a mut [u8]) -> Option<&'a [u8]> {
+    if path.first() == Some(&b'/') {
+        return (path.len() <= into.len()).then_some(path);
+    }
+    // SAFETY: the buffer is as long as it says.
+    if unsafe { libc::getcwd(into.as_mut_ptr().cast(), into.len()) }.is_null() {
+        return None;
+    }
+    let directory = into.iter().position(|byte| *byte == 0)?;
+    let end = directory + 1 + path.len();
+    // A directory that was removed, or lies in another mount namespace, has no path from the root on.
+    if into.first() != Some(&b'/') || path.is_empty() {
+        return None;
+    }
+    into.get_mut(directory..end)?
+        .iter_mut()
+        .zip([b'/'].iter().chain(path))
+        .for_each(|(to, from)| *to = *from);
+    into.get(..end)
+}
+
 /// The first bytes of a file; none where it cannot be read.
 pub(crate) fn read<'a>(path: &CStr, into: &'a mut [u8]) -> &'a [u8] {
     // SAFETY: a terminated path.

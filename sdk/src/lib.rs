@@ -34,7 +34,9 @@
 
 mod annotation;
 mod atomic;
+mod attachment;
 mod clock;
+mod entry;
 mod event;
 mod field;
 #[doc(hidden)]
@@ -62,6 +64,8 @@ mod words;
 mod writer;
 
 pub use annotation::annotate;
+pub use attachment::{Attachment, attach_address, attach_file, attach_memory};
+pub use foretrace_ring::reader::AttachmentClass;
 pub use foretrace_ring::trail::{Level, Privacy};
 #[cfg(feature = "tracing")]
 pub use layer::Layer;

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering, c
 use foretrace_ring::layout::*;
 
 pub(crate) use crate::words::Ring;
-use crate::{clock, host, size, switches, thread};
+use crate::{clock, entry, host, size, switches, thread};
 
 /// A page that a forked child finds zeroed (MADV_WIPEONFORK), however it was forked.
 #[repr(C, align(4096))]
@@ -241,7 +241,8 @@ fn map(geometry: Geometry) -> Option<(*mut u8, i32)> {
     }
 }
 
-/// Writes the header; the magic comes last. A child takes over its parent's event types and annotations.
+/// Writes the header; the magic comes last. A child takes over its parent's event types, annotations and
+/// attachments.
 fn fill(ring: Ring, parent: Option<Ring>) {
     let geometry = ring.geometry;
     let set = |at: u64, word: u64| ring.word(at).store(word, Ordering::Relaxed);
@@ -269,16 +270,10 @@ fn fill(ring: Ring, parent: Option<Ring>) {
         set(AT_NEXT_ID, parent.word(AT_NEXT_ID).load(Ordering::Acquire));
         set(AT_SCHEMA_TAKEN, taken);
         let schema_end = geometry.schema + taken * u64::from(SCHEMA_SIZE);
-        for at in (geometry.annotations..schema_end).step_by(8) {
+        for at in (geometry.schema..schema_end).step_by(8) {
             set(at, parent.word(at).load(Ordering::Relaxed));
         }
-        for index in 0..u64::from(ANNOTATION_COUNT) {
-            // Whoever was writing this one is not here to finish it.
-            let lock = ring.word(geometry.annotations + index * u64::from(ANNOTATION_SIZE) + ANNOTATION_LOCK);
-            if lock.load(Ordering::Relaxed) % 2 == 1 {
-                lock.store(0, Ordering::Relaxed);
-            }
-        }
+        entry::inherit(ring, parent);
     }
     clock::begin(ring, parent);
     ring.word(AT_MAGIC).store(MAGIC, Ordering::Release);

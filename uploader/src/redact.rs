@@ -101,7 +101,8 @@ pub fn redact<R: Read + Seek>(
     }
     for name in names.iter().filter(|name| *name != REPORT) {
         match class_of(name) {
-            Some(Class::Trail) | None => {}
+            None => {}
+            Some(Class::Trail) if !name.starts_with("attachments/") => {}
             Some(class) if !granted.contains(class) => {
                 redaction.withhold_all(std::slice::from_ref(name), class);
             }
@@ -181,6 +182,10 @@ impl<'a> Redaction<'a> {
             // rest.
             "process/auxv" if content.contains(&0) => content,
             _ if name.starts_with("process/") || name.starts_with("system/") || name.starts_with("logs/") => {
+                self.hide(content)
+            }
+            // What is no text may be anything, and replacing bytes in it would damage it.
+            _ if name.starts_with("attachments/") && std::str::from_utf8(&content).is_ok() => {
                 self.hide(content)
             }
             _ => content,

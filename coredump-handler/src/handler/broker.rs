@@ -1,5 +1,5 @@
-//! The broker: root's hands for a worker that has no rights. It answers numeric questions about one process and parses
-//! nothing.
+//! The broker: root's hands for a worker that has no rights. It answers numeric questions about one process, opens what
+//! that process could open, and parses nothing.
 //!
 //! It does not hold the core's pipe: should it hang on a page that never comes, the crashed process is let go all the
 //! same. What it reads goes into the locker, what it opens goes over the channel as a descriptor.
@@ -65,14 +65,10 @@ impl Broker<'_> {
             Question::Part(part) => (part as u32, self.process.read(part)),
             Question::Memory if !self.memory => return refused(libc::EPERM),
             Question::Memory => return opened(self.process.memory()),
-            Question::Mapping(start, end) => {
-                return match self.process.mapping(start, end) {
-                    Ok(file) => opened(Ok(file)),
-                    Err(MappingRefused::Io(error)) => opened(Err(error)),
-                    Err(MappingRefused::NotRegular) => (Answer::NotRegular, None),
-                    Err(MappingRefused::MayBlock(_)) => (Answer::MayBlock, None),
-                };
-            }
+            Question::Mapping(start, end) => return regular(self.process.mapping(start, end)),
+            // Finding a file may block where its name leads.
+            Question::File(_) if !self.memory => return refused(libc::EPERM),
+            Question::File(path) => return regular(self.process.file(&path)),
             Question::Journal if !logs::has_journal() => return refused(libc::ENOENT),
             Question::Journal => (JOURNAL, logs::journal(self.process.pid(), self.uid)),
             Question::KernelLog if !self.kernel_log => return refused(libc::EPERM),
@@ -83,6 +79,15 @@ impl Broker<'_> {
             Ok((offset, length)) => (Answer::Here(offset, length), None),
             Err(error) => (refusal(&error), None),
         }
+    }
+}
+
+fn regular(file: Result<File, MappingRefused>) -> (Answer, Option<File>) {
+    match file {
+        Ok(file) => opened(Ok(file)),
+        Err(MappingRefused::Io(error)) => opened(Err(error)),
+        Err(MappingRefused::NotRegular) => (Answer::NotRegular, None),
+        Err(MappingRefused::MayBlock(_)) => (Answer::MayBlock, None),
     }
 }
 

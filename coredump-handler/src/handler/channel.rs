@@ -8,6 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use foretrace_report::schema::Kind;
+use foretrace_ring::layout::ATTACHMENT_PATH;
 use foretrace_store::CrashKey;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
@@ -112,8 +113,9 @@ fn first_descriptor(messages: impl Iterator<Item = ControlMessageOwned>) -> Opti
     first
 }
 
-/// What the worker asks of the broker. Numbers only: no name of the process's making is ever followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the worker asks of the broker. Numbers only, but for attached files, which the broker opens with the process's
+/// own rights.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The bytes of a part, into the locker.
     Part(Part),
@@ -125,20 +127,30 @@ pub enum Question {
     Journal,
     /// The kernel's last lines, into the locker.
     KernelLog,
+    /// A descriptor of the file with this path, as the process itself could open it.
+    File(Vec<u8>),
 }
 
 impl Record for Question {
-    const BYTES: usize = 24;
+    const BYTES: usize = 24 + ATTACHMENT_PATH;
 
     fn encode(&self) -> Vec<u8> {
-        let (kind, start, end) = match *self {
-            Question::Part(part) => (1, part as u64, 0),
-            Question::Mapping(start, end) => (2, start, end),
+        let mut path: &[u8] = &[];
+        let (kind, start, end) = match self {
+            Question::Part(part) => (1, *part as u64, 0),
+            Question::Mapping(start, end) => (2, *start, *end),
             Question::Memory => (3, 0, 0),
             Question::Journal => (4, 0, 0),
             Question::KernelLog => (5, 0, 0),
+            Question::File(named) => {
+                path = &named[..named.len().min(ATTACHMENT_PATH)];
+                (6, path.len() as u64, 0)
+            }
         };
-        words([kind, start, end])
+        let mut bytes = words([kind, start, end]);
+        bytes.extend_from_slice(path);
+        bytes.resize(Self::BYTES, 0);
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -148,6 +160,7 @@ impl Record for Question {
             (3, ..) => Question::Memory,
             (4, ..) => Question::Journal,
             (5, ..) => Question::KernelLog,
+            (6, length, _) => Question::File(bytes.get(24..)?.get(..usize::try_from(length).ok()?)?.to_vec()),
             _ => return None,
         })
     }
@@ -362,6 +375,7 @@ mod tests {
             Question::Memory,
             Question::Journal,
             Question::KernelLog,
+            Question::File(vec![b'/'; ATTACHMENT_PATH]),
         ] {
             assert_eq!(sent_and_received(&question), question);
         }
@@ -395,6 +409,7 @@ mod tests {
         one.send(&Progress::Release, None).unwrap();
         assert!(other.receive::<Question>().is_err());
         assert_eq!(Question::decode(&words([1, 9999, 0])), None);
+        assert_eq!(Question::decode(&words([6, 1, 0])), None);
         assert_eq!(
             Progress::decode(&{ Progress::At(Stage::Ring).encode() }[..24]),
             Some(Progress::At(Stage::Ring))

@@ -44,6 +44,7 @@ fn emptied(snapshot: &Snapshot) -> Snapshot {
         metadata: snapshot.metadata.clone(),
         streams: Vec::new(),
         annotations: Vec::new(),
+        attachments: Vec::new(),
         recorded: 0,
         overwritten: 0,
         discarded: 0,

@@ -101,6 +101,22 @@ bool ft_enabled(void);
  * Signal safety: may be used in signal handlers. */
 void ft_annotate(const char *key, const char *value, enum ft_class privacy);
 
+/* With what else an attachment leaves the machine: with the trail, with log lines, or with pieces of memory. */
+enum ft_attachment { FT_TRAIL = 1, FT_LOGS = 2, FT_MEMORY = 3 };
+
+/* Has memory, or the last MOST bytes of a file, added to every report as attachments/CLASS/NAME, until ft_detach(NAME).
+ * Nothing is read now: what is there when a report is made goes into it, of each attachment up to 8 MiB. Memory that a
+ * core would not hold is not read; a file is opened with the rights that the process then has, and only if it is a
+ * regular one on a file system that cannot block. NAME has up to 64 letters, digits and "._+-", and the same name again
+ * takes the first one's place; PATH has up to 320 bytes, and one that is not absolute counts from the directory that is
+ * current now. 0, or -1: the name or path cannot be, there are 8 already, or recording is off. What could not be read
+ * the report says.
+ *
+ * Signal safety: may be used in signal handlers. */
+int ft_attach_memory(const char *name, const void *memory, size_t bytes, enum ft_attachment class_of_data);
+int ft_attach_file(const char *name, const char *path, size_t most, enum ft_attachment class_of_data);
+void ft_detach(const char *name);
+
 /* Reports an error that the program survives, with the place in the source: records it, and starts a report of the
  * process as it is now, for which the caller does not wait; it takes at most 2 ms. MESSAGE is UTF-8 and ends at the
  * first NUL. 0, or -1 when no report was started: more than 5 in a minute, no foretrace-capture on this machine, or

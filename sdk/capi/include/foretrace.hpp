@@ -79,6 +79,36 @@ inline void annotate(const std::string &key, const std::string &value, ft_class 
     ft_annotate(key.c_str(), value.c_str(), privacy);
 }
 
+/* Has a value's bytes, not what it points to, added to every report that is made while this lives; NAME has to live as
+ * long. Otherwise as ft_attach_memory.
+ *
+ * Signal safety: may be used in signal handlers. */
+class attachment {
+public:
+    template <class T> attachment(const char *name, const T &value, ft_attachment class_of_data) noexcept
+        : name_(ft_attach_memory(name, &value, sizeof value, class_of_data) == 0 ? name : nullptr)
+    {
+    }
+
+    ~attachment()
+    {
+        if (name_)
+            ft_detach(name_);
+    }
+
+    attachment(const attachment &) = delete;
+    attachment &operator=(const attachment &) = delete;
+
+    /* Whether there was room for it. */
+    bool is_attached() const noexcept
+    {
+        return name_ != nullptr;
+    }
+
+private:
+    const char *name_;
+};
+
 /* ---- Inside ----------------------------------------------------------------------------------------------------- */
 namespace inside {
 

@@ -41,6 +41,9 @@ export! {
     "ft_start_with": crate::start_with;
     "ft_enabled": crate::enabled;
     "ft_annotate": crate::annotate;
+    "ft_attach_memory": crate::attachment::attach_memory;
+    "ft_attach_file": crate::attachment::attach_file;
+    "ft_detach": crate::attachment::detach;
     "foretrace_report_error": crate::report_error;
     "foretrace_next_span": crate::next_span;
     "foretrace_register": crate::site::register;

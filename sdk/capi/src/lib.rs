@@ -6,6 +6,7 @@
 //! sensible.
 #![allow(unsafe_code)]
 
+mod attachment;
 mod exports;
 mod place;
 mod site;

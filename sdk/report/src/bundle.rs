@@ -22,6 +22,9 @@ const LEVEL: i64 = 3;
 
 /// A name's data class, by the layout of the bundle; `None` for a name that no part of the layout has.
 pub fn class_of(name: &str) -> Option<Class> {
+    if let Some(rest) = name.strip_prefix("attachments/") {
+        return attachment_class(rest);
+    }
     match name.split_once('/').map_or(name, |(folder, _)| folder) {
         REPORT | "system" => Some(Class::Summary),
         "trace" => Some(Class::Trail),
@@ -30,6 +33,14 @@ pub fn class_of(name: &str) -> Option<Class> {
         "core" | "core.zst" => Some(Class::Core),
         _ => None,
     }
+}
+
+// `CLASS/NAME`, of the classes that a program may choose.
+fn attachment_class(rest: &str) -> Option<Class> {
+    let (class, name) = rest.split_once('/')?;
+    let class = class.parse().ok()?;
+    let choice = matches!(class, Class::Trail | Class::Logs | Class::Memory);
+    (choice && !name.contains('/')).then_some(class)
 }
 
 /// What is wrong with a container.
@@ -294,9 +305,19 @@ mod tests {
     #[test]
     fn names_outside_the_layout_are_refused() {
         let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
-        for name in
-            ["../x", "process/../../x", "/etc/passwd", "elsewhere", "process/", "logs/a\nb", "process//x"]
-        {
+        for name in [
+            "../x",
+            "attachments/x",
+            "attachments/summary/x",
+            "attachments/logs/x/y",
+            "attachments/logs/",
+            "process/../../x",
+            "/etc/passwd",
+            "elsewhere",
+            "process/",
+            "logs/a\nb",
+            "process//x",
+        ] {
             assert!(matches!(writer.add(name, b""), Err(BundleError::Name(_))), "{name}");
         }
     }

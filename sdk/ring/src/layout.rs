@@ -35,9 +35,15 @@
 //!             512 events discarded without a slot u64    520 fields cut u64       528 event types refused u64
 //!             536 annotations refused u64                544 schema slots taken   552 next event number
 //!             560 reports started u64                    568 reports not started u64
+//!             576 attachments refused u64
+//!             640 attachments: 8 entries of 416, a sequence lock each
 //!
 //! annotation    0 lock u64 (0 never used, odd being written)   8 key length u16   10 value length u16
 //!              12 privacy u8        16 key, then value
+//!
+//! attachment    0 lock u64             8 kind u8 (0 none, 1 memory, 2 file)     9 class u8 (1 trail, 2 logs, 3 memory)
+//!              10 name length u16     12 path length u16    16 address u64       24 bytes at most u64
+//!              32 name, then path
 //!
 //! schema slot   0 magic u32          4 uuid 16            24 content size u32, bits    28 size u32, bits
 //!              37 text; a declaration may run over several slots, and its size says over how many
@@ -133,6 +139,10 @@ pub const AT_NEXT_ID: u64 = 552;
 pub const AT_REPORTS: u64 = 560;
 /// Header: reports that were not started: too many, or nothing to start.
 pub const AT_REFUSED_REPORTS: u64 = 568;
+/// Header: attachments that were refused.
+pub const AT_REFUSED_ATTACHMENTS: u64 = 576;
+/// Header: the attachments.
+pub const AT_ATTACHMENTS: u64 = 640;
 /// Header: a word without meaning, to which stores with impossible offsets go.
 pub const AT_SCRATCH: u64 = 4088;
 
@@ -157,6 +167,31 @@ pub const ANNOTATION_HEAD: u64 = 8;
 pub const ANNOTATION_TEXT: u64 = 16;
 /// Bytes of key and value together.
 pub const ANNOTATION_CAPACITY: u32 = ANNOTATION_SIZE - ANNOTATION_TEXT as u32;
+
+/// How many attachments there are.
+pub const ATTACHMENT_COUNT: u32 = 8;
+/// Bytes of an attachment's entry.
+pub const ATTACHMENT_SIZE: u32 = 416;
+/// Attachment: its lock.
+pub const ATTACHMENT_LOCK: u64 = 0;
+/// Attachment: kind u8, class u8, name length u16, path length u16.
+pub const ATTACHMENT_HEAD: u64 = 8;
+/// Attachment: where the memory is.
+pub const ATTACHMENT_ADDRESS: u64 = 16;
+/// Attachment: how many bytes of it there are, or are wanted at most.
+pub const ATTACHMENT_MOST: u64 = 24;
+/// Attachment: the name, then the path.
+pub const ATTACHMENT_TEXT: u64 = 32;
+/// Bytes of an attachment's name.
+pub const ATTACHMENT_NAME: usize = 64;
+/// Bytes of an attached file's path.
+pub const ATTACHMENT_PATH: usize = 320;
+/// Attachment kind: there is none.
+pub const ATTACHMENT_NONE: u64 = 0;
+/// Attachment kind: memory.
+pub const ATTACHMENT_MEMORY: u64 = 1;
+/// Attachment kind: a file.
+pub const ATTACHMENT_FILE: u64 = 2;
 
 /// How many schema slots there are.
 pub const SCHEMA_COUNT: u32 = 4096;
@@ -324,7 +359,10 @@ const _: () = assert!(DEFAULT.descriptors == 2_658_304);
 const _: () = assert!(DEFAULT.cells == 4096);
 const _: () = assert!(DEFAULT.pool == DEFAULT.descriptors + 32_768 && DEFAULT.pool.is_multiple_of(4096));
 const _: () = assert!(AT_CLOCK + CLOCK_PAIRS * CLOCK_PAIR_SIZE == AT_TICKET);
-const _: () = assert!(AT_REFUSED_REPORTS < AT_SCRATCH && AT_SCRATCH + 8 == HEADER_SIZE);
+const _: () = assert!(AT_REFUSED_ATTACHMENTS < AT_ATTACHMENTS && AT_SCRATCH + 8 == HEADER_SIZE);
+const _: () = assert!(AT_ATTACHMENTS + (ATTACHMENT_COUNT * ATTACHMENT_SIZE) as u64 <= AT_SCRATCH);
+const _: () =
+    assert!(ATTACHMENT_TEXT as usize + ATTACHMENT_NAME + ATTACHMENT_PATH == ATTACHMENT_SIZE as usize);
 const _: () = assert!(SLOT_REPLACED_WORD + 8 <= SLOT_SIZE as u64);
 const _: () = assert!(SCHEMA_SIZES + 8 <= SCHEMA_TEXT && SCHEMA_TEXT < SCHEMA_SIZE as u64);
 const _: () = assert!(PACKET_THREAD + 8 == PACKET_HEADER && BLOCK_SIZE == 16_384);

@@ -14,7 +14,10 @@ use crate::layout::*;
 use crate::metadata::{self, Clock, ClockSource};
 use crate::trail::Privacy;
 
+mod attachments;
 mod packets;
+
+pub use attachments::{Attached, Attachment, AttachmentClass, is_name};
 
 /// Read access to a ring: a shared mapping, a copy, or the memory in a core file.
 pub trait Memory {
@@ -104,6 +107,8 @@ pub struct Snapshot {
     pub streams: Vec<(String, Vec<u8>)>,
     /// What the program noted about itself.
     pub annotations: Vec<Annotation>,
+    /// What it wants to have beside its report.
+    pub attachments: Vec<Attachment>,
     /// Events the application recorded.
     pub recorded: u64,
     /// Of these, events that newer ones replaced (or that were being replaced during the reading).
@@ -151,10 +156,12 @@ fn read_into<M: Memory + ?Sized>(memory: &M, spare: Vec<(String, Vec<u8>)>) -> R
     let counts = packets.count(memory, &head);
     let streams = packets.into_streams(&mut problems);
     let annotations = annotations(memory, &head, &mut problems);
+    let attachments = attachments::read(memory, &mut problems);
     let metadata = metadata(memory, &head, &mut problems);
     for (at, what) in [
         (AT_CUT, "fields were too long and were cut"),
         (AT_REFUSED_TYPES, "event types were refused: there is no room for more"),
+        (AT_REFUSED_ATTACHMENTS, "attachments were refused: too many, or with a name or path that cannot be"),
         (AT_REFUSED_ANNOTATIONS, "annotations were refused: too many, too long, or two at once"),
         (
             AT_REFUSED_REPORTS,
@@ -171,6 +178,7 @@ fn read_into<M: Memory + ?Sized>(memory: &M, spare: Vec<(String, Vec<u8>)>) -> R
         metadata,
         streams,
         annotations,
+        attachments,
         recorded: counts.recorded,
         overwritten: counts.recorded.saturating_sub(counts.kept),
         discarded: counts.discarded,
@@ -293,33 +301,42 @@ fn annotations<M: Memory + ?Sized>(memory: &M, head: &Head, problems: &mut Vec<S
 }
 
 fn annotation<M: Memory + ?Sized>(memory: &M, at: u64) -> Result<Option<Annotation>, &'static str> {
+    let mut bytes = [0; ANNOTATION_SIZE as usize];
+    if !locked(memory, at, &mut bytes)? {
+        return Ok(None);
+    }
+    let sizes = bytes[..].load(ANNOTATION_HEAD).unwrap_or(0);
+    let (key, value) = (usize::from(sizes as u16), usize::from((sizes >> 16) as u16));
+    let text = &bytes[ANNOTATION_TEXT as usize..];
+    let (Some(key), Some(value)) = (text.get(..key), text.get(key..key + value)) else {
+        return Err("has an impossible length");
+    };
+    Ok(Some(Annotation {
+        key: String::from_utf8_lossy(key).into_owned(),
+        value: String::from_utf8_lossy(value).into_owned(),
+        privacy: match (sizes >> 32) as u8 {
+            0 => Privacy::Public,
+            2 => Privacy::Secret,
+            _ => Privacy::Personal,
+        },
+    }))
+}
+
+/// Copies an entry that has a sequence lock in its first word. False: it was never used.
+fn locked<M: Memory + ?Sized>(memory: &M, at: u64, into: &mut [u8]) -> Result<bool, &'static str> {
     for _ in 0..TRIES {
-        let lock = memory.load(at + ANNOTATION_LOCK).unwrap_or(0);
+        let lock = memory.load(at).unwrap_or(0);
         if lock == 0 {
-            return Ok(None);
+            return Ok(false);
         }
-        let mut bytes = [0; ANNOTATION_SIZE as usize];
-        if lock % 2 == 1 || !memory.copy(at, &mut bytes) || memory.load(at + ANNOTATION_LOCK) != Some(lock) {
-            continue;
+        if lock.is_multiple_of(2) && memory.copy(at, into) && memory.load(at) == Some(lock) {
+            return Ok(true);
         }
-        let sizes = bytes[..].load(ANNOTATION_HEAD).unwrap_or(0);
-        let (key, value) = (usize::from(sizes as u16), usize::from((sizes >> 16) as u16));
-        let text = &bytes[ANNOTATION_TEXT as usize..];
-        let (Some(key), Some(value)) = (text.get(..key), text.get(key..key + value)) else {
-            return Err("has an impossible length");
-        };
-        return Ok(Some(Annotation {
-            key: String::from_utf8_lossy(key).into_owned(),
-            value: String::from_utf8_lossy(value).into_owned(),
-            privacy: match (sizes >> 32) as u8 {
-                0 => Privacy::Public,
-                2 => Privacy::Secret,
-                _ => Privacy::Personal,
-            },
-        }));
     }
     Err("was being written")
 }
+
+const _: () = assert!(ANNOTATION_LOCK == 0 && ATTACHMENT_LOCK == 0);
 
 fn metadata<M: Memory + ?Sized>(memory: &M, head: &Head, problems: &mut Vec<String>) -> String {
     let mut text = String::new();

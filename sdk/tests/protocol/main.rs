@@ -1,6 +1,6 @@
 //! The ring's protocol under a microscope: the recorder's own files, compiled over atomics that stop at every operation.
 //!
-//! `slot`, `pool`, `writer`, `annotation`, `thread` and `words` are the very sources of the recorder; the reader is the
+//! `slot`, `pool`, `writer`, `annotation`, `entry`, `thread` and `words` are the very sources of the recorder; the reader is the
 //! product's. What they ask of the machine (clock, thread-local storage, mapping) is played here. Two kinds of proof:
 //!
 //! - `instants`, in every test run: at each single atomic operation of a recording the thread dies, jumps away, or is
@@ -23,6 +23,9 @@ use machine::{clock, field, host, ring, storage};
 #[path = "../../src/annotation.rs"]
 #[allow(dead_code, missing_docs)]
 mod annotation;
+#[path = "../../src/entry.rs"]
+#[allow(dead_code)]
+mod entry;
 #[path = "../../src/pool.rs"]
 mod pool;
 #[path = "../../src/slot.rs"]

@@ -90,6 +90,10 @@ int main(int argc, char **argv)
         return 2;
     }
     ledger = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    ft_attach_memory("events", &events, sizeof events, FT_TRAIL);
+    ft_attach_memory("gone", &events, sizeof events, FT_TRAIL);
+    ft_attach_file("ledger", argv[2], 4096, FT_LOGS);
+    ft_detach("gone");
     pthread_barrier_init(&everyone, NULL, (unsigned)threads);
     for (uint64_t n = 1; n < threads; n++) {
         pthread_t thread;

@@ -101,7 +101,9 @@ impl Redaction<'_> {
 fn class_of_problem(part: &str) -> Option<Class> {
     let topic = part.split(['/', ':']).next().unwrap_or_default();
     match topic {
-        "trail" | "trace" | "ring" | "annotations" | "message" | "events" => Some(Class::Trail),
+        "trail" | "trace" | "attachments" | "ring" | "annotations" | "message" | "events" => {
+            Some(Class::Trail)
+        }
         "threads" | "stack" | "stacks" | "unwind" | "symbols" | "modules" => Some(Class::Stack),
         "logs" | "journal" | "kmsg" => Some(Class::Logs),
         "memory" | "minidump" | "minidump.dmp" | "process" | "environment" | "maps" => Some(Class::Memory),

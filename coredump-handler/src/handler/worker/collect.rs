@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{KEPT_MINIDUMP, Refusal, Worker, os_release, whole, with_source};
+use crate::attachment;
 use crate::core::{self, CoreHead};
 use crate::handler::channel::{Progress, Question, Stage, Told};
 use crate::handler::{state, storm};
@@ -68,9 +69,11 @@ impl Worker<'_> {
         }
         let cpuinfo = self.part(Part::Processors);
         self.minidump(&held, memory, cpuinfo.as_deref());
+        self.attached_memory(memory);
 
         self.at(Stage::State);
         self.state(&mut held, cpuinfo.as_deref());
+        self.attached_files();
         self.tell(&Progress::Release, None);
         Some(held)
     }
@@ -275,6 +278,27 @@ impl Worker<'_> {
             }
             Err(error) => self.collected.problem("minidump", with_source(&error)),
         }
+    }
+
+    fn attached_memory(&mut self, memory: &dyn Memory) {
+        if self.task.effort.memory {
+            let had = attachment::memory(&self.collected.trails, memory);
+            self.collected.parts.extend(had.parts);
+            self.collected.problems.extend(had.problems);
+        } else if attachment::any(&self.collected.trails) {
+            self.collected.problem("attachments", "nothing attached was read at this further try");
+        }
+    }
+
+    fn attached_files(&mut self) {
+        if !self.task.effort.memory {
+            return;
+        }
+        let mut open =
+            |path: &[u8]| self.opened(Question::File(path.to_vec())).map_err(|error| error.to_string());
+        let had = attachment::files(&self.collected.trails, &mut open);
+        self.collected.parts.extend(had.parts);
+        self.collected.problems.extend(had.problems);
     }
 
     // The process's state in /proc. What is read from its memory comes last: it may block.

@@ -1,0 +1,132 @@
+//! Opening a file as the process itself could: with its user and groups, and from its root directory.
+//!
+//! The only place where a name of the process's making is followed. It is followed by the kernel, within the process's
+//! own root and without `/proc`'s links, while this thread has the process's file system rights and none of root's.
+#![allow(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
+
+use super::{MappingRefused, Part, Process, field, reopened};
+
+impl Process {
+    /// The file with this absolute path, as the process would open it for reading now.
+    ///
+    /// # Errors
+    /// The process could not open it, it is not regular, or its reading may block.
+    pub fn file(&self, path: &[u8]) -> Result<File, MappingRefused> {
+        let status = self.read(Part::Status)?;
+        let rights =
+            Rights::of(&status).ok_or_else(|| io::Error::other("the process's rights could not be read"))?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = openat(&self.directory, "root", flags, Mode::empty())?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let _borrowed = rights.borrow()?;
+        reopened(&openat2(&root, OsStr::from_bytes(path), how)?)
+    }
+}
+
+/// A process's rights in file systems, as this process's user namespace sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rights {
+    user: u32,
+    group: u32,
+    groups: Vec<libc::gid_t>,
+}
+
+impl Rights {
+    /// From the contents of `status`.
+    fn of(status: &[u8]) -> Option<Rights> {
+        let numbers = |name: &[u8]| -> Option<Vec<u32>> {
+            field(status, name)?.split_whitespace().map(|number| number.parse().ok()).collect()
+        };
+        let (users, groups) = (numbers(b"Uid:")?, numbers(b"Gid:")?);
+        // Real, effective, saved, and that of file systems.
+        let ([_, _, _, user], [_, _, _, group]) = (users.as_slice(), groups.as_slice()) else { return None };
+        Some(Rights { user: *user, group: *group, groups: numbers(b"Groups:")? })
+    }
+
+    /// Gives this thread these rights, and root's up, until the answer is dropped. A process that is not root keeps its
+    /// own, which it cannot have more of.
+    fn borrow(&self) -> io::Result<Borrowed> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(Borrowed { earlier: None });
+        }
+        let earlier: Vec<libc::gid_t> =
+            nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect();
+        set_groups(&self.groups)?;
+        let borrowed = Borrowed { earlier: Some(earlier) };
+        // The kernel takes the capabilities that override permissions away with user 0, and gives them back with it.
+        if set_user(libc::SYS_setfsgid, self.group) && set_user(libc::SYS_setfsuid, self.user) {
+            Ok(borrowed)
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EPERM))
+        }
+    }
+}
+
+struct Borrowed {
+    earlier: Option<Vec<libc::gid_t>>,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(earlier) = &self.earlier {
+            // Where one of these fails the thread goes on with fewer rights than it had.
+            set_user(libc::SYS_setfsuid, 0);
+            set_user(libc::SYS_setfsgid, 0);
+            let _ = set_groups(earlier);
+        }
+    }
+}
+
+// The C library would give the groups to every thread of this process.
+fn set_groups(groups: &[libc::gid_t]) -> io::Result<()> {
+    // SAFETY: as many groups as it says; the call reads them and changes this thread's alone.
+    let answer = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+// Both calls answer who it was before, and say nothing of errors: asked again with a number that nobody has, they
+// change nothing.
+fn set_user(call: libc::c_long, number: u32) -> bool {
+    // SAFETY: takes a number.
+    unsafe { libc::syscall(call, number) };
+    // SAFETY: takes a number.
+    let now = unsafe { libc::syscall(call, u32::MAX) };
+    now == i64::from(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rights_are_those_of_file_systems() {
+        let status = b"Name:\tUid: 0\nUid:\t1000\t1001\t1002\t1003\nGid:\t1\t2\t3\t4\nGroups:\t27 100 \n";
+        let rights = Rights { user: 1003, group: 4, groups: vec![27, 100] };
+        assert_eq!(Rights::of(status), Some(rights));
+        let none = Rights::of(b"Uid:\t1\t1\t1\t1\nGid:\t1\t1\t1\t1\nGroups:\t\n").unwrap();
+        assert!(none.groups.is_empty());
+        assert_eq!(Rights::of(b"Uid:\t1\t1\t1\nGid:\t1\t1\t1\t1\nGroups:\t\n"), None);
+        assert_eq!(Rights::of(b"Uid:\t1\t1\t1\t-1\nGid:\t1\t1\t1\t1\nGroups:\t\n"), None);
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_no_link_of_proc_is_followed() {
+        let own = Process::open(std::process::id() as i32).unwrap();
+        let file = own.file(b"/etc/passwd").unwrap();
+        assert!(file.metadata().unwrap().len() > 0);
+        assert!(matches!(own.file(b"/dev/null"), Err(MappingRefused::NotRegular)));
+        assert!(matches!(own.file(b"/"), Err(MappingRefused::NotRegular)));
+        assert!(matches!(own.file(b"/proc/self/exe"), Err(MappingRefused::Io(_))));
+        assert!(matches!(own.file(b"/no/such/file"), Err(MappingRefused::Io(_))));
+    }
+}
