@@ -77,5 +77,5 @@ pub fn addresses(data: &[u8]) -> impl Iterator<Item = u64> {
     stack
         .chunks_exact(2)
         .take(64)
-        .map(move |pair| BASE + u64::from(u16::from_le_bytes([pair[0], pair[1]])) % size)
+        .map(move |word| BASE + u64::from(u16::from_le_bytes([word[0], word[1]])) % size)
 }

@@ -110,7 +110,7 @@ fn compile(flags: &[&str]) -> io::Result<Vec<u8>> {
     assert!(status.success(), "gcc {flags:?}");
     let mut bytes = fs::read(output)?;
     bytes.resize(bytes.len().next_multiple_of(8), 0);
-    bytes.extend((0..128_u64).flat_map(|word| (0x5555_0000_0400 + word * 12).to_le_bytes()));
+    bytes.extend((0..128_u64).flat_map(|word| (0x5555_0000_05b0 + word * 3).to_le_bytes()));
     Ok(bytes)
 }
 
