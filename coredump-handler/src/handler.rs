@@ -15,21 +15,27 @@
 
 mod arguments;
 mod broker;
+mod chain;
 mod channel;
 mod child;
 mod connection;
+mod forward;
 mod group;
 mod head;
 mod identity;
+mod keep;
 mod last_words;
 mod locker;
 mod logs;
+mod plain;
 pub mod sandbox;
 mod serve;
 mod share;
 pub(crate) mod state;
 mod storm;
 mod supervisor;
+mod whole;
+mod wishes;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -61,6 +61,9 @@ pub enum InstallError {
         .0.display()
     )]
     NobodyAnswers(PathBuf),
+    /// Nothing to hand cores on to.
+    #[error("there was no handler to chain to: core_pattern was '{0}'")]
+    NothingToChain(String),
     /// The kernel did not keep what was written.
     #[error("{} is '{found}' after '{written}' was written", .path.display())]
     NotKept {
@@ -97,6 +100,9 @@ pub struct Values {
 struct Saved {
     before: Values,
     written: Values,
+    // Whether the core is handed on to the handler in `before`.
+    #[serde(default)]
+    chain: bool,
     // Where the socket was written: the core_pattern while nobody answers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fallback: Option<String>,
@@ -205,12 +211,13 @@ impl<'a> Installation<'a> {
         Ok(pattern)
     }
 
-    /// Saves the settings and takes them over. Installing again keeps what was saved first.
+    /// Saves the settings and takes them over. Installing again keeps what was saved first. With `chain`
+    /// the handler that was there before gets each core as well.
     ///
     /// # Errors
-    /// A setting that cannot be written; those written before it are put back. A mode that the kernel does not have,
+    /// A setting that cannot be written; those written before it are put back. No handler to chain to. A mode that the kernel does not have,
     /// or a socket that nobody answers.
-    pub fn install(&self, mode: Mode) -> Result<Values, InstallError> {
+    pub fn install(&self, mode: Mode, chain: bool) -> Result<Values, InstallError> {
         let core_pattern = self.pattern(mode)?;
         let fallback = match mode {
             Mode::Pipe => None,
@@ -227,7 +234,10 @@ impl<'a> Installation<'a> {
             _ if now.core_pattern == written.core_pattern => DEFAULTS,
             _ => now.clone(),
         };
-        self.save(&Saved { before, written: written.clone(), fallback })?;
+        if chain && !before.core_pattern.starts_with('|') {
+            return Err(InstallError::NothingToChain(before.core_pattern));
+        }
+        self.save(&Saved { before, written: written.clone(), chain, fallback })?;
         for name in Name::ALL {
             if let Err(error) = self.write(name, name.of(&written)) {
                 for name in Name::ALL {
@@ -371,14 +381,7 @@ impl<'a> Installation<'a> {
     }
 
     fn saved(&self) -> Result<Option<Saved>, InstallError> {
-        let path = self.saved_path();
-        match fs::read(&path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map(Some).map_err(|source| InstallError::Saved { path, source })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(self.io(&path, source)),
-        }
+        saved(self.saved_path())
     }
 
     // Whole or not at all: what was there before must survive a loss of power.
@@ -397,6 +400,22 @@ impl<'a> Installation<'a> {
 
     fn io(&self, path: &Path, source: io::Error) -> InstallError {
         InstallError::Io { path: path.to_path_buf(), source }
+    }
+}
+
+/// The core_pattern of the handler that gets each core as well: where installing said so, or `chain`.
+pub fn previous(places: &Places, chain: bool) -> Option<String> {
+    let saved = saved(places.state().join(SAVED)).ok().flatten()?;
+    Some(saved.before.core_pattern).filter(|pattern| (chain || saved.chain) && pattern.starts_with('|'))
+}
+
+fn saved(path: PathBuf) -> Result<Option<Saved>, InstallError> {
+    match fs::read(&path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).map(Some).map_err(|source| InstallError::Saved { path, source })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(InstallError::Io { path, source }),
     }
 }
 
@@ -504,7 +523,7 @@ mod tests {
     #[test]
     fn uninstall_brings_back_what_install_found() {
         let machine = Machine::new("|/usr/lib/systemd/systemd-coredump %P");
-        let written = machine.installation().install(Mode::Pipe).unwrap();
+        let written = machine.installation().install(Mode::Pipe, false).unwrap();
         assert!(written.core_pattern.ends_with("%P %u %g %s %t %c %h %d %F"));
         assert_eq!(machine.value("kernel/core_pattern"), written.core_pattern);
         assert_eq!(machine.value("kernel/core_pipe_limit"), "256");
@@ -519,8 +538,8 @@ mod tests {
     #[test]
     fn installing_twice_does_not_forget_what_was_there_first() {
         let machine = Machine::new("core.%p");
-        machine.installation().install(Mode::Pipe).unwrap();
-        machine.installation().install(Mode::Pipe).unwrap();
+        machine.installation().install(Mode::Pipe, false).unwrap();
+        machine.installation().install(Mode::Pipe, false).unwrap();
         machine.installation().uninstall().unwrap();
         assert_eq!(machine.value("kernel/core_pattern"), "core.%p");
     }
@@ -528,7 +547,7 @@ mod tests {
     #[test]
     fn what_somebody_else_has_set_meanwhile_is_left_alone() {
         let machine = Machine::new("core");
-        machine.installation().install(Mode::Pipe).unwrap();
+        machine.installation().install(Mode::Pipe, false).unwrap();
         machine.set("kernel/core_pattern", "|/other");
         let status = machine.installation().status().unwrap();
         assert!(!status.installed && !status.problems.is_empty());
@@ -543,12 +562,15 @@ mod tests {
         let machine = Machine::new("core");
         let old = Installation { release: "6.1.0-37-amd64".into(), ..machine.installation() };
         assert_eq!((old.best(), machine.installation().best()), (Mode::Pipe, Mode::Pipe));
-        assert!(matches!(machine.installation().install(Mode::Socket), Err(InstallError::NobodyAnswers(_))));
-        assert!(matches!(old.install(Mode::Socket), Err(InstallError::NoSocket(_))));
+        assert!(matches!(
+            machine.installation().install(Mode::Socket, false),
+            Err(InstallError::NobodyAnswers(_))
+        ));
+        assert!(matches!(old.install(Mode::Socket, false), Err(InstallError::NoSocket(_))));
         assert_eq!(machine.value("kernel/core_pattern"), "core");
         let server = machine.answer(3);
         assert_eq!(machine.installation().best(), Mode::Socket);
-        machine.installation().install(Mode::Socket).unwrap();
+        machine.installation().install(Mode::Socket, false).unwrap();
         let pattern = machine.value("kernel/core_pattern");
         assert!(
             pattern.starts_with("@@/") && pattern.ends_with("/run/foretrace/coredump.socket"),
@@ -565,7 +587,7 @@ mod tests {
     fn while_nobody_answers_the_pipe_stands_in_for_the_socket_and_uninstalling_knows_both() {
         let machine = Machine::new("core.%p");
         let server = machine.answer(1);
-        machine.installation().install(Mode::Socket).unwrap();
+        machine.installation().install(Mode::Socket, false).unwrap();
         server.join().unwrap();
         let socket = machine.value("kernel/core_pattern");
         assert!(!machine.installation().raise().unwrap());
@@ -585,11 +607,31 @@ mod tests {
     fn falling_back_and_rising_leave_another_programs_pattern_alone() {
         let machine = Machine::new("core");
         let server = machine.answer(1);
-        machine.installation().install(Mode::Socket).unwrap();
+        machine.installation().install(Mode::Socket, false).unwrap();
         server.join().unwrap();
         machine.set("kernel/core_pattern", "|/other");
         assert!(!machine.installation().fall_back().unwrap() && !machine.installation().raise().unwrap());
         assert_eq!(machine.value("kernel/core_pattern"), "|/other");
+    }
+
+    #[test]
+    fn the_handler_before_is_chained_to_only_where_that_was_asked_for_and_it_is_a_program() {
+        let machine = Machine::new("|/usr/lib/systemd/systemd-coredump %P");
+        let before = Some("|/usr/lib/systemd/systemd-coredump %P".to_owned());
+        assert_eq!(previous(&machine.places, true), None);
+        machine.installation().install(Mode::Pipe, false).unwrap();
+        assert_eq!(
+            (previous(&machine.places, false), previous(&machine.places, true)),
+            (None, before.clone())
+        );
+        machine.installation().install(Mode::Pipe, true).unwrap();
+        assert_eq!(previous(&machine.places, false), before);
+        let machine = Machine::new("core.%p");
+        assert!(matches!(
+            machine.installation().install(Mode::Pipe, true),
+            Err(InstallError::NothingToChain(_))
+        ));
+        assert_eq!(machine.value("kernel/core_pattern"), "core.%p");
     }
 
     #[test]
@@ -618,7 +660,10 @@ mod tests {
         fs::remove_file(&path).unwrap();
         // Reads as something else than what was written.
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(matches!(machine.installation().install(Mode::Pipe), Err(InstallError::NotKept { .. })));
+        assert!(matches!(
+            machine.installation().install(Mode::Pipe, false),
+            Err(InstallError::NotKept { .. })
+        ));
         assert_eq!(machine.value("kernel/core_pipe_limit"), "16");
         assert!(!machine.installation().saved_path().exists());
     }

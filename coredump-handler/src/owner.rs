@@ -48,6 +48,15 @@ impl Credentials {
     }
 }
 
+/// Whether a process of `uid` and `gid` is one that began as them, held nothing that they may not see, and may be dumped
+/// by them.
+pub fn is_plain(uid: u32, gid: u32, dumpable: u32, credentials: Option<Credentials>) -> bool {
+    let own = |began: Credentials| {
+        !began.secure && (began.uid, began.euid) == (uid, uid) && (began.gid, began.egid) == (gid, gid)
+    };
+    dumpable == 1 && credentials.is_some_and(own)
+}
+
 /// The owner of the report about a process of `uid` and `gid` with the kernel's `dumpable`.
 ///
 /// Where the process began as another user than it ended as, it may hold what the first one knew: root's.
@@ -86,6 +95,24 @@ mod tests {
         ];
         for (what, uid, dumpable, credentials) in cases {
             assert_eq!(owner(uid, 1000, dumpable, credentials), Owner::ROOT, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_core_in_the_open_is_only_for_what_its_user_may_see() {
+        assert!(is_plain(1000, 1000, 1, Some(USER)));
+        let root = Credentials { uid: 0, euid: 0, gid: 0, egid: 0, secure: false };
+        assert!(is_plain(0, 0, 1, Some(root)));
+        for (uid, gid, dumpable, credentials) in [
+            (1000, 1000, 2, Some(USER)),
+            (1000, 1000, 1, None),
+            (1000, 1000, 1, Some(Credentials { secure: true, ..USER })),
+            (1000, 1000, 1, Some(Credentials { euid: 0, ..USER })),
+            (1000, 1000, 1, Some(Credentials { egid: 4, ..USER })),
+            (1000, 1001, 1, Some(USER)),
+            (1000, 1000, 1, Some(root)),
+        ] {
+            assert!(!is_plain(uid, gid, dumpable, credentials), "{uid} {gid} {dumpable} {credentials:?}");
         }
     }
 

@@ -35,7 +35,7 @@ pub enum Command {
     Trace(Trace),
     /// Take a report, or one part of it, out of the store
     Dump(Dump),
-    /// Open a report's minidump in lldb or gdb
+    /// Open a report's minidump in lldb, or its whole core in gdb where one was kept
     Debug(Debug),
     /// Show exactly what would leave this machine, and what would be taken out
     Preview(Preview),
@@ -121,7 +121,7 @@ pub enum TraceFormat {
 pub struct Dump {
     /// The report
     pub id: String,
-    /// Only this part, as `info` lists them
+    /// Only this part, as `info` lists them; `core` is the whole core, unpacked
     #[arg(long, value_name = "NAME")]
     pub part: Option<String>,
     /// Where to, instead of the standard output

@@ -24,6 +24,7 @@ mod receipt;
 mod redact;
 mod send;
 mod transport;
+mod whole_core;
 
 use std::process::ExitCode;
 

@@ -34,6 +34,9 @@ enum Command {
         /// else the pipe.
         #[arg(long, value_name = "MODE")]
         mode: Option<Mode>,
+        /// Hand each core on to the handler that is there now, after the report is complete.
+        #[arg(long)]
+        chain: bool,
     },
     /// Put back what was there before, where nobody else has changed it.
     Uninstall,
@@ -76,9 +79,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let program = std::env::current_exe().context("this program's own path")?;
     let installation = Installation::new(&places, &program);
     match arguments.command {
-        Command::Install { mode } => {
+        Command::Install { mode, chain } => {
             let mode = mode.unwrap_or_else(|| installation.best());
-            let written = installation.install(mode).context("the handler was not installed")?;
+            let written = installation.install(mode, chain).context("the handler was not installed")?;
             println!("kernel.core_pattern = {}", escape(&written.core_pattern));
             println!("kernel.core_pipe_limit = {}", written.core_pipe_limit);
             println!("fs.suid_dumpable = {}", written.suid_dumpable);

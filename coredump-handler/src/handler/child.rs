@@ -110,6 +110,19 @@ pub fn inherited(raw: RawFd) -> io::Result<OwnedFd> {
     Ok(owned)
 }
 
+/// Puts a descriptor under `number`, where a program that this process becomes will find it. What this process had
+/// there is closed; whoever owned it must never be dropped.
+///
+/// # Errors
+/// The system has no descriptors.
+pub fn pass_on(descriptor: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: takes integers only; the caller guarantees that nobody uses `number` any more.
+    nix::errno::Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+    // SAFETY: as above. A copy of a descriptor to itself has kept its flag.
+    nix::errno::Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, 0) })?;
+    Ok(())
+}
+
 /// Another descriptor of standard input, on which the kernel's core comes.
 ///
 /// # Errors

@@ -120,6 +120,11 @@ impl Collector {
         self.input.as_ref().filter(|_| self.state == State::Reading).map(AsFd::as_fd)
     }
 
+    /// Where what follows the head comes from, without blocking, until the process has been let go.
+    pub fn rest(&self) -> Option<&File> {
+        self.input.as_ref()
+    }
+
     /// Closes the pipe: the kernel stops writing and the process ends.
     pub fn release(&mut self) {
         self.give_up();

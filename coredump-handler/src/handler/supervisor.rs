@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program, Signal, signal_name};
 use foretrace_report::text::escape;
-use foretrace_store::{CrashKey, Incoming, Owner, Places, Published, Settings, StoreKind};
+use foretrace_store::{CrashKey, Incoming, Owner, Places, Published, Settings, StoreError, StoreKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::arguments::Crash;
@@ -25,6 +25,7 @@ use super::head::{Collector, State};
 use super::identity::{Identity, identify, recognise};
 use super::locker::Locker;
 use super::share::{Share, slots_of_a_user};
+use super::whole::{Held, Plan, Seat};
 use super::worker::{Effort, Task};
 use super::{group, logs, storm};
 use crate::assemble::{Collected, assemble};
@@ -43,8 +44,8 @@ pub struct Handled {
     pub signature: String,
 }
 
-/// Makes a report of a crash, or counts it where it is one of many: `None`. Standard input is the kernel's pipe or
-/// socket; `problems` are known already.
+/// Makes a report of a crash, unless it is one of many, which is counted, or one that nobody wishes to have: `None`.
+/// Standard input is the kernel's pipe or socket; `problems` are known already.
 ///
 /// # Errors
 /// No report could be placed at all: the store cannot be written.
@@ -71,11 +72,14 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
     };
     let credentials = process.as_ref().and_then(|process| process.read(Part::Auxv).ok());
     let credentials = credentials.as_deref().and_then(Credentials::from_auxv);
+    let plan = Plan::of(crash, &places, &settings, process.as_ref(), credentials);
     let mut supervisor = Supervisor {
         crash,
         places,
         patience,
         id: foretrace_store::random_id()?,
+        plan,
+        seat: None,
         owner: owner(crash.uid, crash.gid, crash.dumpable, credentials),
         head,
         locker: Locker::new()?,
@@ -86,7 +90,9 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
         settings,
         share: Share::default(),
     };
-    let handled = if supervisor.share.take_slot(&supervisor.places, crash.uid) {
+    let handled = if supervisor.plan.ignore {
+        Ok(None)
+    } else if supervisor.share.take_slot(&supervisor.places, crash.uid) {
         supervisor.report()
     } else {
         supervisor.turn_away()
@@ -96,6 +102,7 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
         supervisor.announce(handled);
         supervisor.make_room(handled);
     }
+    supervisor.hand_on();
     handled
 }
 
@@ -113,6 +120,9 @@ struct Supervisor<'a> {
     problems: Vec<Problem>,
     settings: Settings,
     share: Share,
+    plan: Plan,
+    // Where the core goes, once the report is published.
+    seat: Option<Seat>,
 }
 
 // How much of the time that is left each attempt may take, in percent.
@@ -208,6 +218,7 @@ impl Supervisor<'_> {
                 let _ = self.locker.add(part as u32, &bytes);
             }
         }
+        self.plan = Plan::default();
         self.release();
         let what = format!(
             "{} other crashes of the same user were being handled at this moment, all that one user may have",
@@ -227,7 +238,7 @@ impl Supervisor<'_> {
         let published = attempt
             .end(deadlines.finished)
             .and_then(|()| verify(&incoming))
-            .and_then(|()| Ok(incoming.publish(self.id, self.owner)?))
+            .and_then(|()| Ok(self.publish(incoming)?))
             .map_err(at(Stage::Assembly))?;
         Ok(Some(Handled { published, kind, signature }))
     }
@@ -358,8 +369,45 @@ impl Supervisor<'_> {
         }
     }
 
-    // Lets the process go. Every other process that holds the pipe has closed it long ago.
+    // Nothing more is needed for the report: lets the process go, unless somebody wants its whole core.
     fn release(&mut self) {
+        if self.plan.wants_core() {
+            self.head.give_up();
+        } else {
+            self.let_go();
+        }
+    }
+
+    // Gives the whole core to those who want it.
+    fn hand_on(&mut self) {
+        let seat = self.seat.take();
+        if let Some(rest) = self.head.rest().filter(|_| self.plan.wants_core()) {
+            let held = Held {
+                crash: self.crash,
+                process: self.process.as_ref(),
+                head: (self.head.file(), self.head.length()),
+                rest,
+                user: unprivileged_user(),
+            };
+            self.plan.carry_out(&held, &self.places, &self.settings, seat);
+        }
+        self.let_go();
+    }
+
+    // Publishes a report, with a place for its core where that is kept.
+    fn publish(&mut self, incoming: Incoming) -> Result<Published, StoreError> {
+        let place = self.plan.keeps().then(|| incoming.core_seat());
+        let published = incoming.publish(self.id, self.owner)?;
+        match place {
+            Some(Ok(place)) => self.seat = Some(Seat { place, owner: published.owner }),
+            Some(Err(error)) => journal::log(&format!("the core cannot be kept: {error}")),
+            None => {}
+        }
+        Ok(published)
+    }
+
+    // Every other process that holds the pipe has closed it long ago.
+    fn let_go(&mut self) {
         self.share.give_slot_back();
         self.head.release();
         if let Err(error) = child::drop_input() {
@@ -409,7 +457,7 @@ impl Supervisor<'_> {
             }
         }
         assemble(collected, incoming.bundle()?)?;
-        let published = incoming.publish(self.id, self.owner)?;
+        let published = self.publish(incoming)?;
         Ok(Some(Handled { published, kind: Kind::Crash, signature: String::new() }))
     }
 

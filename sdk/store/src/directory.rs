@@ -4,14 +4,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::StoreError;
 
@@ -29,7 +29,7 @@ impl Directory {
     /// Opens a directory by a path that only trusted users can change; an administrator may have put a link there.
     pub(crate) fn open(path: &Path) -> Result<Directory, StoreError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty());
+        let fd = openat(AT_FDCWD, path, flags, Mode::empty());
         Ok(Directory {
             fd: fd.map_err(|e| StoreError::io(path.display().to_string(), e))?,
             path: path.into(),
@@ -96,6 +96,20 @@ impl Directory {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600));
         Ok(File::from(fd.map_err(|e| self.error(name, e))?))
+    }
+
+    /// Creates a file that has no name yet, for reading and writing.
+    pub(crate) fn nameless_file(&self) -> Result<File, StoreError> {
+        let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, ".", flags, Mode::from_bits_truncate(0o600));
+        Ok(File::from(fd.map_err(|e| self.error("", e))?))
+    }
+
+    /// Gives a nameless file a name that nobody has yet.
+    pub(crate) fn link(&self, file: &File, name: &str) -> Result<(), StoreError> {
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(AT_FDCWD, own.as_str(), &self.fd, name, AtFlags::AT_SYMLINK_FOLLOW)
+            .map_err(|e| self.error(name, e))
     }
 
     /// Opens a file to be locked, creating it where it is missing.

@@ -14,7 +14,7 @@ use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use crate::directory::{Directory, is_directory};
 use crate::report_dir::BUNDLE;
-use crate::{Places, StoreError, random_id};
+use crate::{CoreSeat, Places, StoreError, random_id};
 
 /// Which store a report goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,14 @@ impl Incoming {
     /// No descriptor is left.
     pub fn bundle(&self) -> Result<File, StoreError> {
         self.bundle.try_clone().map_err(|e| self.building.error(BUNDLE, e))
+    }
+
+    /// A place for the process's whole core beside the container, to be filled also after the report is published.
+    ///
+    /// # Errors
+    /// The file system knows no files without a name, or refuses.
+    pub fn core_seat(&self) -> Result<CoreSeat, StoreError> {
+        CoreSeat::new(self.building.duplicate()?)
     }
 
     /// Makes the report durable, hands it to `owner` and moves it to its place.

@@ -8,6 +8,7 @@
 
 pub mod answers;
 mod as_user;
+pub mod cores;
 mod directory;
 mod error;
 pub mod incoming;
@@ -23,6 +24,7 @@ pub mod tally;
 pub mod vacuum;
 
 pub use answers::{Standing, StandingAnswer, StandingAnswers};
+pub use cores::{CORE, CoreSeat};
 pub use error::{FindError, StoreError};
 pub use incoming::{Incoming, Owner, Published, StoreKind};
 pub use lock::UploaderLock;

@@ -13,7 +13,7 @@ use foretrace_report::{Report, ReportId};
 use crate::directory::{Directory, on_disk, read_limited, require_regular};
 use crate::incoming::{Owner, StoreKind};
 use crate::tally::{self, Counted};
-use crate::{StoreError, as_user};
+use crate::{CORE, StoreError, as_user};
 
 /// The report itself; written once, never changed.
 pub const BUNDLE: &str = "bundle.zip";
@@ -117,6 +117,18 @@ impl ReportDir {
     /// It cannot be opened or is no regular file.
     pub fn bundle_file(&self) -> Result<File, StoreError> {
         self.open_file(BUNDLE)
+    }
+
+    /// The process's whole core, compressed; `None` where none was kept.
+    ///
+    /// # Errors
+    /// It cannot be opened or is no regular file.
+    pub fn core_file(&self) -> Result<Option<File>, StoreError> {
+        match self.open_file(CORE) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// `report.json` of the container.

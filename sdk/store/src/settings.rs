@@ -80,6 +80,8 @@ pub struct Storage {
     pub repeats: u32,
     /// `RepeatsWithin=`: after this time they may become whole reports again.
     pub repeats_within: Duration,
+    /// `CoreMaxUse=`: bytes of all kept cores together; none means a tenth of the file system, 4 GiB at most.
+    pub core_max_use: Option<u64>,
 }
 
 /// Whether whole cores are kept.
@@ -97,6 +99,12 @@ pub enum CoreStorage {
 pub struct Capture {
     /// `Timeout=`: how long a crashed process may be held.
     pub timeout: Duration,
+    /// `Chain=`: whether the handler that was there before gets the core as well.
+    pub chain: bool,
+    /// `Ignore=`: executables and units whose crashes make no report; `*` fits anything.
+    pub ignore: Vec<String>,
+    /// `PlainCore=`: executables and units whose crashes also leave a plain core in their current directory.
+    pub plain_core: Vec<String>,
     /// `Debuginfod=`: whether symbols may be asked of the network, after consent.
     pub debuginfod: bool,
 }
@@ -153,13 +161,20 @@ impl Default for Storage {
             core: CoreStorage::None,
             repeats: 5,
             repeats_within: Duration::from_secs(3600),
+            core_max_use: None,
         }
     }
 }
 
 impl Default for Capture {
     fn default() -> Self {
-        Capture { timeout: Duration::from_secs(8), debuginfod: false }
+        Capture {
+            timeout: Duration::from_secs(8),
+            chain: false,
+            ignore: Vec::new(),
+            plain_core: Vec::new(),
+            debuginfod: false,
+        }
     }
 }
 
@@ -297,6 +312,19 @@ impl Settings {
                 self.storage.repeats_within =
                     quantity::span(value).ok_or_else(|| bad("a time such as 1h or 10min"))?;
             }
+            ("Storage", "CoreMaxUse") if reset => self.storage.core_max_use = None,
+            ("Storage", "CoreMaxUse") => {
+                self.storage.core_max_use =
+                    Some(quantity::bytes(value).ok_or_else(|| bad("a size such as 500M or 2G"))?);
+            }
+            ("Capture", "Chain") if reset => self.capture.chain = default.capture.chain,
+            ("Capture", "Chain") => {
+                self.capture.chain = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?;
+            }
+            ("Capture", "Ignore") if reset => self.capture.ignore.clear(),
+            ("Capture", "Ignore") => self.capture.ignore.extend(programs(value).map_err(bad)?),
+            ("Capture", "PlainCore") if reset => self.capture.plain_core.clear(),
+            ("Capture", "PlainCore") => self.capture.plain_core.extend(programs(value).map_err(bad)?),
             ("Capture", "Timeout") if reset => self.capture.timeout = default.capture.timeout,
             ("Capture", "Timeout") => {
                 self.capture.timeout = timeout(value).ok_or_else(|| bad("from 1s to 10s"))?
@@ -378,4 +406,12 @@ fn repeats(text: &str) -> Option<u32> {
 fn timeout(text: &str) -> Option<Duration> {
     // The kernel holds the process for as long: more than ten seconds helps nobody.
     quantity::span(text).filter(|span| (Duration::from_secs(1)..=Duration::from_secs(10)).contains(span))
+}
+
+/// Executables by their whole path and units by their name with its suffix: what is neither would never fit anything.
+fn programs(text: &str) -> Result<Vec<String>, &'static str> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    let known = |word: &String| word.starts_with(['/', '*']) || word.contains('.');
+    let all = words.iter().all(known);
+    all.then_some(words).ok_or("paths of executables or names of units, such as /usr/bin/foo or foo.service")
 }

@@ -18,12 +18,12 @@ use nix::sys::statvfs::fstatvfs;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{Directory, is_directory, read_limited};
+use crate::directory::{Directory, is_directory, on_disk, read_limited};
 use crate::incoming::{StoreKind, sweep};
 use crate::report_dir::{self, BUNDLE};
 use crate::settings::Storage;
 use crate::tally::{self, CrashKey};
-use crate::{Places, Settings, StoreError};
+use crate::{CORE, Places, Settings, StoreError};
 pub use plan::Reason;
 use plan::{Entry, Limits, plan};
 
@@ -228,7 +228,9 @@ impl Vacuum<'_> {
                 StoreKind::User => own_key(&directory),
             };
             let (program, way) = key.map_or((0, 0), CrashKey::numbers);
-            let bytes = shelf.size_of(&name);
+            // Cores have a quota of their own.
+            let core = directory.stat(CORE).map_or(0, |core| on_disk(&core));
+            let bytes = shelf.size_of(&name).saturating_sub(core);
             found.push((Entry { id: *id, uid, program, way, modified, bytes }, Arc::clone(shelf)));
         }
         if self.kind == StoreKind::System {

@@ -1,6 +1,7 @@
 //! The ways in which crashes reach the handler, each on the real kernel: the reports are the same, and when a way is
 //! gone another one takes its place.
 
+mod cores;
 mod pidfd;
 mod socket;
 

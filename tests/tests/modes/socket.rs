@@ -15,6 +15,9 @@ use nix::unistd::Pid;
 
 use super::{core_pattern, crash, crash_together, wait_for_pattern, wait_for_reports};
 
+/// Repeated crashes become reports as well.
+const EVERY_CRASH: &str = "[Storage]\nRepeats=infinity\n";
+
 /// The process that accepts: the keeper's only child.
 fn accepting(acceptor: &Acceptor) -> Result<Pid> {
     let keeper = acceptor.keeper();
@@ -61,6 +64,7 @@ fn a_flood_of_connections_and_crashes_costs_no_report() -> Result<()> {
     const CONNECTIONS: usize = 2000;
     const CRASHES: usize = 30;
     let world = Installed::through(Mode::Socket)?;
+    world.configure(EVERY_CRASH)?;
     let bare = built_programs()?.join("bare");
     let socket = world.root().join("run/foretrace/coredump.socket");
     let flood = thread::spawn(move || -> Result<usize> {
@@ -154,6 +158,7 @@ fn a_crash_that_nobody_answers_ends_at_once_and_status_says_so() -> Result<()> {
 fn uninstalling_while_crashes_run_loses_none_that_the_kernel_gave_us() -> Result<()> {
     for mode in [Mode::Pipe, Mode::Socket] {
         let world = Installed::through(mode)?;
+        world.configure(EVERY_CRASH)?;
         let before = crash_together(&built_programs()?.join("bare"), 12)?;
         run(world.coredump().arg("uninstall"))?.success()?;
         let mut given = 0;

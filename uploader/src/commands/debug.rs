@@ -1,6 +1,7 @@
-//! `debug`: a debugger on a report's minidump.
+//! `debug`: a debugger on a report's minidump, or on its whole core where one was kept.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -16,13 +17,20 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::arguments::Debug;
 use crate::context::Context;
 use crate::output::NoMatch;
+use crate::whole_core;
 
-/// Replaces this program by a debugger that has the minidump open.
+/// Replaces this program by a debugger that has the core or the minidump open.
 ///
 /// # Errors
 /// No such report, no minidump in it, or no debugger that reads one.
 pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
     let report_dir = context.find(&arguments.id)?;
+    let wanted = arguments.debugger.as_deref().map(PathBuf::from);
+    let wanted = wanted.or_else(|| std::env::var_os("FORETRACE_DEBUGGER").map(PathBuf::from));
+    if let Some(core) = report_dir.core_file()?.filter(|_| wanted.as_deref().is_none_or(is_gdb)) {
+        let executable = report_dir.report()?.program.exe;
+        return on_core(core, &wanted.unwrap_or("gdb".into()), executable.as_deref());
+    }
     let minidump = match report_dir.bundle()?.part(MINIDUMP) {
         Err(BundleError::Missing(_)) => {
             let sentence = "this report has no minidump; `foretrace info` says what it has and why";
@@ -30,11 +38,12 @@ pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
         }
         other => other.map_err(StoreError::from)?,
     };
-    let wanted = arguments.debugger.as_deref().map(PathBuf::from);
-    let wanted = wanted.or_else(|| std::env::var_os("FORETRACE_DEBUGGER").map(PathBuf::from));
     let debugger = match wanted {
         Some(named) if is_gdb(&named) => {
-            bail!("gdb cannot read minidumps: use lldb (on Debian and Ubuntu: apt install lldb)")
+            bail!(
+                "no whole core was kept of this crash, and gdb cannot read minidumps: use lldb (on Debian and Ubuntu: \
+                 apt install lldb)"
+            )
         }
         Some(named) => named,
         None => installed().context(
@@ -43,12 +52,24 @@ pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
         )?,
     };
     // A file without a name: nothing of the report stays behind, however the debugger ends.
-    let mut file = std::fs::File::from(memfd_create("minidump.dmp", MFdFlags::MFD_CLOEXEC)?);
+    let mut file = File::from(memfd_create("minidump.dmp", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&minidump).context("cannot hand the minidump to the debugger")?;
     file.rewind()?;
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let error = Command::new(&debugger).arg("-c").arg(path).exec();
+    Err(error).with_context(|| format!("cannot start {}", debugger.display()))
+}
+
+// gdb on the whole core, which lies unpacked in a file without a name.
+fn on_core(core: File, debugger: &Path, executable: Option<&str>) -> Result<ExitCode> {
+    let file = whole_core::nameless_file().context("there is no place to unpack the core to; set TMPDIR")?;
+    whole_core::unpack_to_file(core, &file).context("the core cannot be unpacked")?;
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    let executable = executable.map(Path::new).filter(|path| path.is_absolute() && path.is_file());
+    let mut command = Command::new(debugger);
+    command.args(executable).arg("-c").arg(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let error = command.exec();
     Err(error).with_context(|| format!("cannot start {}", debugger.display()))
 }
 

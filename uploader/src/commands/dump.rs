@@ -14,6 +14,7 @@ use foretrace_store::StoreError;
 use crate::arguments::Dump;
 use crate::context::Context;
 use crate::output::{self, NoMatch, WrongUse};
+use crate::whole_core;
 
 /// Takes a report or a part out of the store.
 ///
@@ -28,6 +29,21 @@ pub fn run(context: &Context, arguments: &Dump) -> Result<ExitCode> {
             // Opened as a container first, so that a damaged one is told and not passed on as whole.
             report_dir.bundle()?;
             copy(&mut report_dir.bundle_file()?, to)?;
+        }
+        Some(name) if name == whole_core::PART => {
+            let core = report_dir.core_file()?.ok_or_else(|| {
+                NoMatch(
+                    "no whole core was kept of this crash; the setting Core=keep keeps them from now on"
+                        .into(),
+                )
+            })?;
+            refuse_terminal(to, true)?;
+            match to {
+                Some(path) => create(path)
+                    .and_then(|file| whole_core::unpack_to_file(core, &file))
+                    .with_context(|| format!("cannot write {}", path.display()))?,
+                None => whole_core::unpack(core, &mut output::standard())?,
+            };
         }
         Some(name) => {
             let mut bundle = report_dir.bundle()?;

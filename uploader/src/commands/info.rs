@@ -7,7 +7,7 @@ use anyhow::Result;
 use foretrace_report::bundle::REPORT;
 use foretrace_report::schema::{Frame, Privacy, Thread, Trust};
 use foretrace_report::text::{escape, escape_json};
-use foretrace_report::{Report, ReportId};
+use foretrace_report::{Class, Report, ReportId};
 use foretrace_store::{ReportDir, StoreError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::output::{self, Paint};
 use crate::state::{Document, State};
 use crate::timeline::Timeline;
-use crate::{moment, sentence};
+use crate::{moment, sentence, whole_core};
 
 /// Events shown; the rest is `trace`'s.
 const EVENTS: usize = 20;
@@ -67,7 +67,7 @@ impl Page<'_> {
         self.threads(out)?;
         self.annotations(out)?;
         self.events(timeline, out)?;
-        self.parts(out)?;
+        self.parts(report_dir, out)?;
         self.problems(timeline, out)
     }
 
@@ -236,18 +236,19 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn parts(&self, out: &mut impl Write) -> io::Result<()> {
+    fn parts(&self, report_dir: &ReportDir, out: &mut impl Write) -> io::Result<()> {
         self.heading("Parts", out)?;
+        let mut row = |class: Class, bytes: u64, name: &str| {
+            writeln!(out, "  {:<8} {:>9}  {}", class.name(), sentence::size(bytes), escape(name))
+        };
         for part in &self.report.parts {
-            writeln!(
-                out,
-                "  {:<8} {:>9}  {}",
-                part.class.name(),
-                sentence::size(part.bytes),
-                escape(&part.name)
-            )?;
+            row(part.class, part.bytes, &part.name)?;
         }
-        Ok(())
+        // Beside the bundle, and never sent with it.
+        match report_dir.core_file().ok().flatten().and_then(|core| core.metadata().ok()) {
+            Some(core) => row(Class::Core, core.len(), whole_core::PART),
+            None => Ok(()),
+        }
     }
 
     fn problems(&self, timeline: &Timeline, out: &mut impl Write) -> io::Result<()> {
