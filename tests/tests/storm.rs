@@ -101,6 +101,26 @@ fn of_a_storm_every_crash_is_counted_and_the_first_few_are_whole() -> Result<()>
 }
 
 #[test]
+fn a_flood_that_the_kernel_could_not_hand_over_is_said_to_be_lost() -> Result<()> {
+    let world = Installed::new()?;
+    let at_least = || -> Result<u64> {
+        let status: Value = serde_json::from_slice(&world.ask(&["status", "--json"])?.stdout)?;
+        status["lost_at_least"].as_u64().context("status does not say what was lost")
+    };
+    let stormy = victim(&world, "stormy")?;
+    storm(&stormy, USER, 1, 1)?;
+    rows(&world, 1)?;
+    let before = at_least()?;
+    world.kernel().set_core_pipe_limit(2)?;
+    storm(&stormy, USER, 40, 40)?;
+    let lost = at_least()? - before;
+    ensure!((1..40).contains(&lost), "at least {lost} crashes of 40 are said to be lost");
+    let said = world.ask(&["status"])?.text();
+    ensure!(said.contains("Lost:     at least"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn when_its_reports_are_erased_a_storm_gets_new_ones() -> Result<()> {
     let world = Installed::new()?;
     world.configure("[Storage]\nRepeats=1\n")?;

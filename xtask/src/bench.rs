@@ -22,7 +22,7 @@ enum What {
     /// The cost of an event, against the limit: reading the clock and storing 24 bytes
     Recorder(recorder::Options),
     /// From the fault to the report and to the end of the process, against SIGKILL
-    Handler,
+    Handler(handler::Options),
 }
 
 /// Runs a benchmark.
@@ -32,7 +32,7 @@ enum What {
 pub fn run(options: &Options) -> Result<()> {
     let rows = match &options.what {
         What::Recorder(options) => recorder::measure(options)?,
-        What::Handler => handler::measure()?,
+        What::Handler(options) => handler::measure(options)?,
     };
     table::print(&rows, options.json)
 }

@@ -57,6 +57,35 @@ pub fn test_victims() -> Result<()> {
     compile_victim("secret", &[])
 }
 
+/// Compiles what measures the handler from between it and the kernel.
+///
+/// # Errors
+/// A compiler that fails.
+pub fn meter() -> Result<()> {
+    compile_victim("meter", &[])
+}
+
+/// Builds the server with full debug information in a folder of its own; returns the program.
+///
+/// # Errors
+/// A build that fails.
+pub fn server_with_debug_information() -> Result<PathBuf> {
+    let folder = release_folder().with_file_name("full-debug");
+    let target = folder.display().to_string();
+    cargo([
+        "build",
+        "--package",
+        "foretrace-server",
+        "--target-dir",
+        &target,
+        "--config",
+        "profile.dev.debug=2",
+        "--config",
+        "profile.dev.package.\"*\".debug=2",
+    ])?;
+    Ok(folder.join("debug/foretrace-server"))
+}
+
 fn compile_victim(name: &str, flags: &[&str]) -> Result<()> {
     let source = checkout().join("tests/victims/c").join(name).with_extension("c");
     let mut compiler = Command::new("gcc");

@@ -41,6 +41,14 @@ pub const TO_COMPARE: &[Need] = &[
     Need { package: "lttng-tools", purpose: "the peer's session daemon" },
 ];
 
+/// What the handler's benchmark compares with.
+pub const TO_COMPARE_CRASHES: &[Need] = &[
+    Need { package: "g++", purpose: "for a victim with an object" },
+    Need { package: "gdb", purpose: "the handler's peer for backtraces" },
+    Need { package: "lldb", purpose: "to print an object from a minidump" },
+    Need { package: "systemd-coredump", purpose: "the handler's peer" },
+];
+
 const fn libc_headers() -> Need {
     Need { package: "libc6-dev", purpose: "the C parts" }
 }

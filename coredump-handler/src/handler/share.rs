@@ -6,7 +6,9 @@ use foretrace_report::ReportId;
 use foretrace_report::schema::Problem;
 use foretrace_store::settings::Storage;
 use foretrace_store::slots::{self, Slot};
-use foretrace_store::{Admission, Candidate, CrashKey, Owner, Places};
+use foretrace_store::{Admission, Candidate, CrashKey, Owner, Places, lost};
+
+use crate::journal;
 
 const PIPE_LIMIT: &str = "/proc/sys/kernel/core_pipe_limit";
 /// What `install` sets.
@@ -64,6 +66,15 @@ impl Share {
             // Without it the report counts as one that is still being written, for a while.
             let _ = foretrace_store::settle(places, key, id, owner);
         }
+    }
+}
+
+/// Notes how many crashes never reached a handler, before the kernel's log forgets it. Not after every crash: the log
+/// is long.
+pub fn add_up_lost(places: &Places) {
+    const PAUSE: i64 = 2;
+    if let Err(error) = lost::look(places, jiff::Timestamp::now().as_second(), PAUSE) {
+        journal::log(&format!("lost crashes could not be added up: {error}"));
     }
 }
 

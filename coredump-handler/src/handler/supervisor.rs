@@ -27,7 +27,7 @@ use super::locker::Locker;
 use super::share::{Share, slots_of_a_user};
 use super::whole::{Held, Plan, Seat};
 use super::worker::{Effort, Task};
-use super::{group, logs, storm};
+use super::{group, logs, share, storm};
 use crate::assemble::{Collected, assemble};
 use crate::journal;
 use crate::owner::{Credentials, owner};
@@ -98,6 +98,7 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
         supervisor.turn_away()
     };
     supervisor.release();
+    share::add_up_lost(&supervisor.places);
     if let Ok(Some(handled)) = &handled {
         supervisor.announce(handled);
         supervisor.make_room(handled);

@@ -14,6 +14,7 @@ mod error;
 pub mod incoming;
 mod ini;
 pub mod lock;
+pub mod lost;
 pub mod places;
 pub mod quantity;
 pub mod report_dir;

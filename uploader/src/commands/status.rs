@@ -31,6 +31,8 @@ pub fn run(context: &Context) -> Result<ExitCode> {
         *deliveries.entry(state.delivery_word()).or_default() += 1;
         bytes += report.size();
     }
+    let lost = foretrace_store::lost::look(&context.places, jiff::Timestamp::now().as_second(), 0);
+    let lost = lost.map_or(0, |lost| lost.count);
     let handler = Handler::read();
     let (_, answers) = StandingAnswers::load(&context.places);
     let warnings: Vec<String> = context.warnings.iter().chain(&answers).map(ToString::to_string).collect();
@@ -44,6 +46,7 @@ pub fn run(context: &Context) -> Result<ExitCode> {
             "consent": consents,
             "delivery": deliveries,
             "url": context.settings.upload.url,
+            "lost_at_least": lost,
             "handler": handler.word(),
             "core_pattern": handler.pattern(),
             "warnings": warnings,
@@ -61,6 +64,13 @@ pub fn run(context: &Context) -> Result<ExitCode> {
             url.as_deref().unwrap_or("none; set Url= in [Upload] of /etc/foretrace.conf")
         )?;
         writeln!(out, "Crashes:  {}", handler.sentence())?;
+        if lost > 0 {
+            writeln!(
+                out,
+                "Lost:     at least {lost} crashes since the machine was started: there were more at once than \
+                 kernel.core_pipe_limit allows"
+            )?;
+        }
         for warning in &warnings {
             writeln!(out, "Settings: {warning}")?;
         }

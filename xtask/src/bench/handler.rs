@@ -1,171 +1,160 @@
-//! From the fault to the complete report and to the end of the process, by resident size, beside plain SIGKILL.
-//!
-//! t0 is taken by the victim itself just before it faults and read from its ledger; the end of the process is its
-//! pidfd becoming readable; the report is complete when its directory appears under its final name.
+//! From the fault to the complete report and to the end of the process, by size and shape, beside plain SIGKILL and the
+//! peers; what a storm costs; how much memory the handler takes.
 
-use std::fs;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+mod meter;
+mod peers;
+mod storm;
+mod timing;
 
-use anyhow::{Context, Result, bail};
-use foretrace_tests::ledger;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::Args;
 use foretrace_tests::world::Installed;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::time::{ClockId, clock_gettime};
 
 use super::table::{Bar, Row};
 use crate::build::{self, say};
-use crate::interrupt;
+use crate::{interrupt, setup};
+use timing::{Shape, time_crash, time_kill};
 
-const RUNS: usize = 9;
-const MEBIBYTES: [u64; 3] = [16, 256, 1024];
+/// How much to measure.
+#[derive(Args)]
+pub struct Options {
+    /// Also systemd-coredump, gdb and LLDB; installs what is missing of them
+    #[arg(long)]
+    with_peers: bool,
+    /// Fewer rounds, no victim above 1 GiB, a smaller storm
+    #[arg(long)]
+    quick: bool,
+    /// Only these
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+}
 
-/// Measures all sizes.
+/// What there is to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Times by resident size
+    Sizes,
+    /// Times of sparse memory and of many threads
+    Shapes,
+    /// Peaks of memory
+    Memory,
+    /// Many crashes at once
+    Storm,
+    /// systemd-coredump, gdb and LLDB
+    Peers,
+}
+
+const GIBIBYTE: u64 = 1024;
+
+/// Measures.
 ///
 /// # Errors
 /// Not root, or a victim that leaves no report.
-pub fn measure() -> Result<Vec<Row>> {
+pub fn measure(options: &Options) -> Result<Vec<Row>> {
     let programs = build::programs()?;
-    let world = Installed::new()?;
+    build::meter()?;
+    let wanted = |part: Part| {
+        let peers = part != Part::Peers || options.with_peers;
+        if options.only.is_empty() { peers } else { options.only.contains(&part) }
+    };
+    if wanted(Part::Peers) {
+        setup::install_missing(&[setup::TO_BUILD, setup::TO_COMPARE_CRASHES])?;
+    }
+    let rounds = if options.quick { 3 } else { 9 };
     let victim = programs.join("weight");
     let mut rows = Vec::new();
-    for size in MEBIBYTES {
-        say(&format!("{size} MiB resident, {RUNS} kills and {RUNS} crashes, alternating"));
-        let (mut killed, mut gone, mut ready, mut excess) = (vec![], vec![], vec![], vec![]);
-        for _ in 0..RUNS {
-            interrupt::check()?;
-            let kill = time_kill(&victim, &world.work("ledger"), size)?;
-            let crash = time_crash(&world, &victim, size)?;
-            killed.push(kill);
-            gone.push(crash.gone);
-            ready.push(crash.ready);
-            excess.push(crash.gone - 1.05 * kill);
+    if wanted(Part::Sizes) || wanted(Part::Shapes) {
+        let world = Installed::new()?;
+        // Every crash of a measurement is measured whole.
+        world.configure("[Storage]\nRepeats=infinity\n")?;
+        if wanted(Part::Sizes) {
+            rows.extend(sizes(&world, &victim, rounds, options.quick)?);
         }
-        let name = |what: &str| format!("{what}, {size} MiB resident");
-        rows.push(Row::from_samples(name("SIGKILL to process gone"), "ms", None, killed));
-        rows.push(Row::from_samples(name("fault to process gone"), "ms", None, gone));
-        rows.push(Row::from_samples(
-            name("… less 1.05 × SIGKILL of the same round"),
-            "ms",
-            Some(Bar::AtMost(25.0)),
-            excess,
-        ));
-        rows.push(Row::from_samples(name("fault to report complete and synced"), "ms", None, ready));
+        if wanted(Part::Shapes) {
+            rows.extend(shapes(&world, &victim, rounds)?);
+        }
     }
-    let median = |size: u64, what: &str| {
-        rows.iter()
-            .find(|row| row.what == format!("{what}, {size} MiB resident"))
-            .map_or(f64::NAN, |row| row.median)
-    };
-    let what = "fault to report complete and synced";
-    let growth = median(1024, what) / median(16, what);
-    rows.push(Row::from_samples(
-        "report complete: 1024 MiB ÷ 16 MiB",
-        "×",
-        Some(Bar::AtMost(1.5)),
-        vec![growth],
-    ));
+    if wanted(Part::Memory) {
+        rows.extend(meter::peaks(&victim, options.quick)?);
+    }
+    if wanted(Part::Storm) {
+        rows.extend(storm::measure(&programs, options.quick)?);
+    }
+    if wanted(Part::Peers) {
+        rows.extend(peers::measure(&programs, rounds, options.quick)?);
+    }
     Ok(rows)
 }
 
-struct Crash {
-    gone: f64,
-    ready: f64,
+fn sizes(world: &Installed, victim: &Path, rounds: usize, quick: bool) -> Result<Vec<Row>> {
+    let mut sizes = vec![16, 256, GIBIBYTE];
+    if !quick {
+        sizes.push(8 * GIBIBYTE);
+    }
+    let mut rows = Vec::new();
+    let mut ready = Vec::new();
+    for size in &sizes {
+        say(&format!("{size} MiB resident, {rounds} kills and {rounds} crashes, alternating"));
+        let shape = Shape { resident: *size, ..Shape::default() };
+        ready.push(measure_shape(world, victim, shape, rounds, &format!("{size} MiB resident"), &mut rows)?);
+    }
+    if let [first, .., last] = ready.as_slice() {
+        let what = format!("report complete: {} MiB ÷ {} MiB", sizes[sizes.len() - 1], sizes[0]);
+        rows.push(Row::from_samples(what, "×", Some(Bar::AtMost(1.5)), vec![last / first]));
+    }
+    Ok(rows)
 }
 
-fn time_kill(victim: &Path, ledger_file: &Path, size: u64) -> Result<f64> {
-    let mut child = start(victim, ledger_file, size, "wait")?;
-    let handle = open_pidfd(&child)?;
-    wait_until_touched(ledger_file)?;
-    let t0 = now();
-    child.kill()?;
-    wait_for_end(&handle)?;
-    let t1 = now();
-    child.wait()?;
-    Ok((t1 - t0) * 1e3)
-}
-
-fn time_crash(world: &Installed, victim: &Path, size: u64) -> Result<Crash> {
-    let ledger_file = world.work("ledger");
-    let reports = world.root().join("var/lib/foretrace/reports/0");
-    let before = count(&reports);
-    let mut child = start(victim, &ledger_file, size, "crash")?;
-    let handle = open_pidfd(&child)?;
-    let watcher = {
-        let reports: PathBuf = reports.clone();
-        thread::spawn(move || {
-            for _ in 0..60_000 {
-                if count(&reports) > before {
-                    return Some(now());
-                }
-                thread::sleep(Duration::from_micros(250));
-            }
-            None
-        })
-    };
-    wait_for_end(&handle)?;
-    let gone = now();
-    child.wait()?;
-    let ready = watcher.join().ok().flatten().context("no report appeared within 15 s")?;
-    let t0 = ledger::read(&ledger_file)?.first().context("the victim kept no ledger")?.recorded as f64 / 1e9;
-    Ok(Crash { gone: (gone - t0) * 1e3, ready: (ready - t0) * 1e3 })
-}
-
-fn start(victim: &Path, ledger_file: &Path, size: u64, mode: &str) -> Result<Child> {
-    ledger::create(ledger_file, 1)?;
-    Command::new(victim)
-        .arg(size.to_string())
-        .arg(ledger_file)
-        .arg(mode)
-        .stdin(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot start {}", victim.display()))
-}
-
-fn wait_until_touched(ledger_file: &Path) -> Result<()> {
-    for _ in 0..30_000 {
-        if !ledger::read(ledger_file)?.is_empty() {
-            return Ok(());
+fn shapes(world: &Installed, victim: &Path, rounds: usize) -> Result<Vec<Row>> {
+    let small = Shape { resident: 16, ..Shape::default() };
+    let cases = [
+        ("16 MiB resident again", small, None),
+        ("16 GiB mapped, one page touched", Shape { reserved: 16 * GIBIBYTE, ..small }, Some(1.5)),
+        ("500 threads with stacks of 8 MiB", Shape { threads: 500, ..small }, Some(5.0)),
+    ];
+    let mut rows = Vec::new();
+    let mut first = None;
+    for (name, shape, most) in cases {
+        say(&format!("{name}, {rounds} kills and {rounds} crashes, alternating"));
+        let ready = measure_shape(world, victim, shape, rounds, name, &mut rows)?;
+        let base = *first.get_or_insert(ready);
+        if let Some(most) = most {
+            let what = format!("report complete: {name} ÷ 16 MiB");
+            rows.push(Row::from_samples(what, "×", Some(Bar::AtMost(most)), vec![ready / base]));
         }
-        thread::sleep(Duration::from_millis(1));
     }
-    bail!("the victim did not fill its memory within 30 s")
+    Ok(rows)
 }
 
-fn open_pidfd(child: &Child) -> Result<OwnedFd> {
-    // The child is ours and not waited for yet, so its pid cannot have been reused.
-    let pid = nix::libc::pid_t::try_from(child.id())?;
-    pidfd(pid)
-}
-
-#[allow(unsafe_code)]
-fn pidfd(pid: nix::libc::pid_t) -> Result<OwnedFd> {
-    // SAFETY: pidfd_open takes two numbers; the kernel checks them.
-    let descriptor = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
-    if descriptor < 0 {
-        return Err(std::io::Error::last_os_error()).context("pidfd_open failed");
+// Adds the rows of one shape and returns the median of its reports' times.
+fn measure_shape(
+    world: &Installed,
+    victim: &Path,
+    shape: Shape,
+    rounds: usize,
+    name: &str,
+    rows: &mut Vec<Row>,
+) -> Result<f64> {
+    let (mut killed, mut gone, mut ready, mut excess) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..rounds {
+        interrupt::check()?;
+        let kill = time_kill(victim, &world.work("ledger"), shape)?;
+        let crash = time_crash(world, victim, shape)?;
+        killed.push(kill);
+        gone.push(crash.gone);
+        ready.push(crash.ready);
+        excess.push(crash.gone - 1.05 * kill);
     }
-    // SAFETY: the kernel just returned this descriptor to us and to nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(descriptor)?) })
-}
-
-fn wait_for_end(handle: &OwnedFd) -> Result<()> {
-    let mut waits = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
-    let ready = poll(&mut waits, PollTimeout::try_from(30_000)?)?;
-    if ready == 0 {
-        bail!("the victim did not end within 30 s");
-    }
-    Ok(())
-}
-
-fn count(reports: &Path) -> usize {
-    fs::read_dir(reports).map_or(0, Iterator::count)
-}
-
-fn now() -> f64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC always answers");
-    time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9
+    // 60 µs a thread, the first one included.
+    let allowed = 25.0 + 0.06 * (shape.threads + 1) as f64;
+    rows.push(Row::from_samples(format!("SIGKILL to process gone, {name}"), "ms", None, killed));
+    rows.push(Row::from_samples(format!("fault to process gone, {name}"), "ms", None, gone));
+    let what = format!("… less 1.05 × SIGKILL of the same round, {name}");
+    rows.push(Row::from_samples(what, "ms", Some(Bar::AtMost(allowed)), excess));
+    let row = Row::from_samples(format!("fault to report complete and synced, {name}"), "ms", None, ready);
+    let median = row.median;
+    rows.push(row);
+    Ok(median)
 }
