@@ -12,7 +12,7 @@ use crate::clock::{self, Halves};
 use crate::field::Fields;
 use crate::ring::{self, Ring};
 use crate::site::{self, Site};
-use crate::thread::{self, IDLE};
+use crate::thread::{self, IDLE, Level};
 use crate::writer::{self, MAX_EVENT};
 
 const HEADER: usize = EVENT_HEADER as usize;
@@ -44,8 +44,8 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
     let done = 'done: {
         let level = &thread.levels[0];
         let size = HEADER + fields.size();
-        let commit = level.commit.get();
-        let start = (commit as u32 / 8) as usize;
+        let before = level.commit.get();
+        let start = (before as u32 / 8) as usize;
         if (start + size) as i64 > level.limit.get() {
             break 'done false;
         }
@@ -57,15 +57,25 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
         // SAFETY: a packet with room for the event: `limit` is its size, and only this thread, at this nesting level,
         // writes into it.
         unsafe { write(base.wrapping_add(start), time, word, fields) };
-        // SAFETY: the commit word of that packet, aligned; only used atomically.
-        let shared = unsafe { &*base.wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
-        shared.store(commit + ONE_EVENT + size as u64 * 8, Ordering::Release);
-        level.commit.set(commit + ONE_EVENT + ((size + 7) & !7) as u64 * 8);
+        // SAFETY: the level's packet; the event lies in it.
+        unsafe { commit(level, base, before, size) };
         true
     };
     compiler_fence(Ordering::SeqCst);
     thread.frame.set(IDLE);
     done
+}
+
+/// Makes an event of `size` bytes part of the packet. `before` is the level's commit word.
+///
+/// # Safety
+/// `base` is the level's packet.
+#[inline(always)]
+unsafe fn commit(level: &Level, base: *mut u8, before: u64, size: usize) {
+    // SAFETY: the commit word of that packet, aligned; only used atomically.
+    let shared = unsafe { &*base.wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
+    shared.store(before + ONE_EVENT + size as u64 * 8, Ordering::Release);
+    level.commit.set(before + ONE_EVENT + ((size + 7) & !7) as u64 * 8);
 }
 
 /// Writes header and payload. The event type's number is in the word's upper 16 bits.
@@ -140,13 +150,14 @@ pub(crate) fn record_in_place(lay: impl FnOnce(*mut u8, usize) -> Option<(u16, u
     compiler_fence(Ordering::SeqCst);
     let done = 'done: {
         let level = &thread.levels[0];
-        let commit = level.commit.get();
-        let start = (commit as u32 / 8) as usize;
+        let before = level.commit.get();
+        let start = (before as u32 / 8) as usize;
         let room = level.limit.get() - (start + HEADER) as i64;
         if room < 0 {
             break 'done false;
         }
-        let at = level.base.get().wrapping_add(start);
+        let base = level.base.get();
+        let at = base.wrapping_add(start);
         let Some((id, size)) = lay(at.wrapping_add(HEADER), room as usize) else { break 'done false };
         let time = clock::counter();
         if time.high as u32 != thread.epoch.get() {
@@ -154,11 +165,8 @@ pub(crate) fn record_in_place(lay: impl FnOnce(*mut u8, usize) -> Option<(u16, u
         }
         // SAFETY: the packet has room for the header, and `lay` has written what follows it.
         unsafe { write(at, time, u64::from(id) << site::NUMBER, &()) };
-        let size = HEADER + size;
-        // SAFETY: the packet's commit word, aligned; only used atomically.
-        let shared = unsafe { &*level.base.get().wrapping_add(PACKET_COMMIT as usize).cast::<AtomicU64>() };
-        shared.store(commit + ONE_EVENT + size as u64 * 8, Ordering::Release);
-        level.commit.set(commit + ONE_EVENT + ((size + 7) & !7) as u64 * 8);
+        // SAFETY: the level's packet; the event lies in it.
+        unsafe { commit(level, base, before, HEADER + size) };
         true
     };
     compiler_fence(Ordering::SeqCst);

@@ -10,7 +10,8 @@
  * An event costs about as much as reading the clock. It goes into memory that outlives a crash of the process; no
  * call here writes a file, takes a lock that a signal handler could wait for, or makes the program fail. C11 and
  * C++17 (there with foretrace.hpp, which knows more types), little-endian Linux. Link with
- * `pkg-config --libs foretrace`.
+ * `pkg-config --libs foretrace`, or statically with `pkg-config --static --libs foretrace`; a program in C then starts
+ * sooner with -static-libgcc, which spares it a library.
  *
  * FORETRACE in the environment says which events are recorded; without it, all are. FORETRACE=off records none, and
  * FORETRACE=info none that is less important; FORETRACE=app::db=debug,net*=off speaks of single providers and all below

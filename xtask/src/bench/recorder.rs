@@ -97,7 +97,7 @@ impl Programs {
         programs.cc("bench", &[&bench], &shared)?;
         programs.cc("start-without", &[&start, "-DWITHOUT"], &[])?;
         programs.cc("start-shared", &[&start], &shared)?;
-        programs.cc("start-static", &[&start], &[&headers, &archive, "-ldl", "-lm"])?;
+        programs.cc("start-static", &[&start], &[&headers, &archive, "-static-libgcc", "-ldl", "-lm"])?;
         if with_peers {
             let peer = source("xtask/src/bench/lttng");
             let (here, provider) = (format!("-I{peer}"), format!("{peer}/provider.c"));
