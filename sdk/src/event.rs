@@ -14,6 +14,8 @@
 /// (`[u8]`, `Vec<u8>`); integers without a suffix are `i32`. Each field has a privacy class: public (nothing said),
 /// `personal` (leaves the machine as a pseudonym only), `secret` (its value is not evaluated and never recorded).
 ///
+/// With `batch:` an event takes part in a [`batch`](fn@crate::batch).
+///
 /// Text that makes an event larger than a packet (16 KiB) is cut, and counted.
 ///
 /// # Errors
@@ -23,7 +25,19 @@
 /// May be used in a signal handler, also in one that interrupts a recording.
 #[macro_export]
 macro_rules! event {
-    (target: $target:expr, $level:ident, $name:expr $(, $field:ident $(: $privacy:ident)? = $value:expr)* $(,)?) => {{
+    (batch: $batch:expr, target: $target:expr, $($rest:tt)+) => {
+        $crate::event!(@ [($batch).record] $target, $($rest)+)
+    };
+    (batch: $batch:expr, $($rest:tt)+) => {
+        $crate::event!(@ [($batch).record] ::core::module_path!(), $($rest)+)
+    };
+    (target: $target:expr, $($rest:tt)+) => {
+        $crate::event!(@ [$crate::record] $target, $($rest)+)
+    };
+    (
+        @ [$($record:tt)+] $target:expr, $level:ident, $name:expr
+        $(, $field:ident $(: $privacy:ident)? = $value:expr)* $(,)?
+    ) => {{
         static SITE: $crate::Site = $crate::Site::new($crate::Declaration {
             provider: $target,
             name: $name,
@@ -40,7 +54,7 @@ macro_rules! event {
         });
         let word = SITE.word();
         if word != 0 {
-            $crate::record(&SITE, word, $crate::__fields!($([$($privacy)?] $value),*));
+            $($record)+(&SITE, word, $crate::__fields!($([$($privacy)?] $value),*));
         }
     }};
     ($level:ident, $name:expr $(, $field:ident $(: $privacy:ident)? = $value:expr)* $(,)?) => {

@@ -35,6 +35,7 @@
 mod annotation;
 mod atomic;
 mod attachment;
+mod batch;
 mod clock;
 mod entry;
 mod event;
@@ -65,6 +66,7 @@ mod writer;
 
 pub use annotation::annotate;
 pub use attachment::{Attachment, attach_address, attach_file, attach_memory};
+pub use batch::{Batch, batch};
 pub use foretrace_ring::reader::AttachmentClass;
 pub use foretrace_ring::trail::{Level, Privacy};
 #[cfg(feature = "tracing")]

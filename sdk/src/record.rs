@@ -23,17 +23,41 @@ const HEADER: usize = EVENT_HEADER as usize;
 /// May be called from a signal handler, also from one that interrupts a recording.
 #[inline(always)]
 pub fn record<F: Fields>(site: &'static Site, word: u64, fields: F) {
+    record_stamped(site, word, fields, Now);
+}
+
+/// Where the time of an event comes from, on the fast path.
+pub(crate) trait Stamp {
+    /// The time of an event that is about to be written at the level's end.
+    fn time(&self, level: &Level) -> Halves;
+    /// The event was written.
+    fn recorded(&self, _level: &Level, _time: Halves) {}
+}
+
+/// Each event has its own.
+struct Now;
+
+impl Stamp for Now {
+    #[inline(always)]
+    fn time(&self, _level: &Level) -> Halves {
+        clock::counter()
+    }
+}
+
+/// Records an event with a time from `stamp`, or from the clock where the fast path is not for it.
+#[inline(always)]
+pub(crate) fn record_stamped<F: Fields>(site: &'static Site, word: u64, fields: F, stamp: impl Stamp) {
     // The values themselves: a reference to a variable of the caller's that the slow path might follow would keep that
     // variable in memory, and store it there even where the site is off.
     let held = fields.hold();
-    if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &held)) {
+    if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &held, stamp)) {
         record_slowly(site, held, thread::stack_pointer());
     }
 }
 
 /// The fast path. False: it is not for this event.
 #[inline(always)]
-fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
+fn record_here<F: Fields>(word: u64, fields: &F, stamp: impl Stamp) -> bool {
     let mark = ring::mark();
     let thread = thread::current();
     if thread.frame.get() != mark {
@@ -49,7 +73,7 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
         if (start + size) as i64 > level.limit.get() {
             break 'done false;
         }
-        let time = clock::counter();
+        let time = stamp.time(level);
         if time.high as u32 != thread.epoch.get() {
             break 'done false;
         }
@@ -59,6 +83,7 @@ fn record_here<F: Fields>(word: u64, fields: &F) -> bool {
         unsafe { write(base.wrapping_add(start), time, word, fields) };
         // SAFETY: the level's packet; the event lies in it.
         unsafe { commit(level, base, before, size) };
+        stamp.recorded(level, time);
         true
     };
     compiler_fence(Ordering::SeqCst);
@@ -130,7 +155,7 @@ fn record_at<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64) {
 #[cfg(feature = "tracing")]
 pub(crate) fn record_laid(ring: Ring, id: u16, payload: &[u8]) {
     let fields = crate::field::Laid(payload);
-    if !record_here(u64::from(id) << site::NUMBER, &fields) {
+    if !record_here(u64::from(id) << site::NUMBER, &fields, Now) {
         record_as(ring, id, &fields);
     }
 }
