@@ -20,7 +20,7 @@ use crate::handler::state;
 use crate::maps::{self, Mapping};
 use crate::memory::{CoreMemory, Memory};
 use crate::minidump::{self, Files, Image};
-use crate::module::Modules;
+use crate::module::{Modules, Places};
 use crate::reported::{self, Reported};
 use crate::{attachment, backtrace, package, stack, trail};
 
@@ -77,6 +77,7 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
     };
     let (modules, problems) = Modules::new(&maps, &memory, &mut open);
     all.problems.extend(problems);
+    let modules = modules.looking_in(Places::Anywhere);
     let names = [(head.pid, head.name.clone())];
     let (threads, problems) = backtrace::threads(&head, &names, &modules, &stacks, true);
     all.threads = threads;

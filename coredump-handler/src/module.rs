@@ -3,7 +3,8 @@
 //! Owns the rule of belief: an image's extent and build-id come from the process's own memory, and a file or a separate
 //! debug file is used only if it bears the same build-id; after an upgrade or a rebuild the file on disk is another
 //! program, and its names would be wrong without anybody noticing. Files come as descriptors that somebody else has
-//! opened; the only paths opened here lie under the debug directory. Nothing is ever mapped into this process.
+//! opened; the only paths opened here lie under the debug directory, unless a person's own command asks for more
+//! ([`Places`]). Nothing is ever mapped into this process.
 
 mod debug;
 mod dwarf;
@@ -13,6 +14,7 @@ mod section;
 use std::cell::OnceCell;
 use std::fmt::Write;
 use std::fs::File;
+use std::path::Path;
 
 use foretrace_report::schema::Problem;
 
@@ -20,6 +22,7 @@ use crate::maps::Mapping;
 use crate::memory::Memory;
 
 pub(crate) use debug::DebugFile;
+pub use debug::Places;
 pub(crate) use dwarf::DwarfSections;
 pub(crate) use image::{Headers, Image, Load};
 pub(crate) use section::{Section, SectionReader};
@@ -45,6 +48,7 @@ pub struct Module {
     // What is added to the image's own addresses.
     bias: u64,
     image: Option<Image>,
+    places: Places,
     debug: OnceCell<Option<DebugFile>>,
     frames: OnceCell<FrameSections>,
     dwarf: OnceCell<Option<DwarfSections>>,
@@ -109,7 +113,12 @@ impl Module {
         let find = || {
             let separate =
                 self.debug().and_then(|debug| DwarfSections::new(&debug.image, debug.shared.as_ref()));
-            separate.or_else(|| DwarfSections::new(self.image()?, None))
+            let own = || {
+                let image = self.image()?;
+                let shared = debug::shared(image, Path::new(&self.path), self.places);
+                DwarfSections::new(image, shared.as_ref())
+            };
+            separate.or_else(own)
         };
         self.dwarf.get_or_init(find).as_ref()
     }
@@ -121,7 +130,8 @@ impl Module {
 
     /// The separate debug file, looked for once.
     pub(crate) fn debug(&self) -> Option<&DebugFile> {
-        self.debug.get_or_init(|| DebugFile::find(self.build_id.as_deref()?)).as_ref()
+        let find = || DebugFile::find(self.build_id.as_deref(), self.image(), &self.path, self.places);
+        self.debug.get_or_init(find).as_ref()
     }
 }
 
@@ -167,6 +177,12 @@ impl Modules {
                 .push(Problem::new("modules", format!("{more} more could not be read as they were mapped")));
         }
         (Modules { modules, executable }, problems)
+    }
+
+    /// Sets where debug files may be looked for; before this it is [`Places::System`].
+    pub fn looking_in(mut self, places: Places) -> Modules {
+        self.modules.iter_mut().for_each(|module| module.places = places);
+        self
     }
 
     /// The module that `address` lies in.
@@ -236,6 +252,7 @@ fn load(
         deleted,
         bias: placed.bias,
         image,
+        places: Places::default(),
         debug: OnceCell::new(),
         frames: OnceCell::new(),
         dwarf: OnceCell::new(),

@@ -192,6 +192,9 @@ impl<'m> Unwinder<'m> {
             };
             let caller = match caller {
                 Caller::Unknown => guess::caller(self.modules, &values, exact, &stack),
+                Caller::Found { values: next, exact: false, .. } if !self.is_code(&next) => {
+                    guess::beyond(self.modules, &next, &stack)
+                }
                 known => known,
             };
             match caller {
@@ -210,6 +213,11 @@ impl<'m> Unwinder<'m> {
         };
         let (steps, left_out) = kept.into_steps();
         Walk { steps, left_out, end }
+    }
+
+    // Whether a return address can be one; 0 marks the first frame. What a smashed stack holds is not believed.
+    fn is_code(&self, values: &Values) -> bool {
+        values[RIP].is_some_and(|back| back == 0 || self.modules.is_executable(back.wrapping_sub(1)))
     }
 
     fn rules_at(&mut self, lookup: u64) -> Option<Rc<Rules<'m>>> {

@@ -2,6 +2,7 @@
 //! behaviour, inputs that nobody thought of.
 
 mod fuzz;
+mod gdb;
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -32,6 +33,8 @@ enum What {
     },
     /// Feed what reads strangers' bytes with inputs that nobody thought of
     Fuzz(fuzz::Options),
+    /// Crash programs of seven languages in all ways, and hold the backtraces of all their threads against gdb's
+    Gdb(gdb::Options),
 }
 
 /// Makes the proof.
@@ -44,6 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
         What::Loom { filter } => loom(filter.as_deref())?,
         What::Miri { filter } => miri(filter.as_deref())?,
         What::Fuzz(options) => return fuzz::run(options),
+        What::Gdb(options) => return gdb::run(options),
     }
     say(&format!("held, in {} s", began.elapsed().as_secs()));
     Ok(())

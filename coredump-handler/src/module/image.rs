@@ -201,6 +201,11 @@ impl Image {
         self.header(name).map(|header| header.address)
     }
 
+    /// The address behind the section with this number.
+    pub(crate) fn section_end(&self, number: u16) -> Option<u64> {
+        self.sections.get(usize::from(number)).map(|header| header.address.saturating_add(header.size))
+    }
+
     /// The full symbol table where there is one, else the dynamic one: symbols and their names.
     pub(crate) fn symbols(&self) -> Option<(Section, Section)> {
         [SHT_SYMTAB, SHT_DYNSYM].into_iter().find_map(|kind| {

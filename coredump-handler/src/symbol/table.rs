@@ -11,6 +11,7 @@ const NAME_LIMIT: usize = 64 << 10;
 const UNSIZED_REACH: u64 = 4096;
 
 const STT_NOTYPE: u8 = 0;
+const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 const SHN_UNDEF: u16 = 0;
@@ -27,8 +28,10 @@ struct Symbol {
     address: u64,
     size: u64,
     name: u32,
-    // Lower is better: global, weak, local; then those with a type.
+    // Lower is better: global or weak before local; then functions, what has no type, data.
     rank: u8,
+    // Where its section ends: what has no size reaches no farther.
+    limit: u64,
 }
 
 impl SymbolTable {
@@ -36,14 +39,21 @@ impl SymbolTable {
     pub(super) fn new(image: &Image) -> Option<SymbolTable> {
         let (table, names) = image.symbols()?;
         let bytes = table.whole(TABLE_LIMIT)?;
-        let mut symbols: Vec<Symbol> = bytes.chunks_exact(SYMBOL_BYTES).filter_map(symbol).collect();
+        let end_of = |section| image.section_end(section).unwrap_or(u64::MAX);
+        let mut symbols: Vec<Symbol> =
+            bytes.chunks_exact(SYMBOL_BYTES).filter_map(|row| symbol(row, end_of)).collect();
         symbols.sort_unstable_by_key(|symbol| (symbol.address, symbol.rank, symbol.name));
         Some(SymbolTable { symbols, names })
     }
 
     /// The function at `address`.
     pub(super) fn name(&self, address: u64) -> Option<String> {
-        let symbol = find(&self.symbols, address)?;
+        // `sleep` is what people write, `__sleep` what its library calls it.
+        let names = find(&self.symbols, address).iter().filter_map(|symbol| self.text(symbol));
+        names.min_by_key(|name| name.bytes().take_while(|byte| *byte == b'_').count())
+    }
+
+    fn text(&self, symbol: &Symbol) -> Option<String> {
         let name = self.names.text(symbol.name as usize, NAME_LIMIT).filter(|name| !name.is_empty())?;
         // `memcpy@@GLIBC_2.14`
         Some(
@@ -55,40 +65,48 @@ impl SymbolTable {
     }
 }
 
-fn symbol(row: &[u8]) -> Option<Symbol> {
+fn symbol(row: &[u8], end_of: impl Fn(u16) -> u64) -> Option<Symbol> {
     let (name, info, section) = (u32_at(row, 0)?, *row.get(4)?, u16_at(row, 6)?);
     let (binding, kind) = (info >> 4, info & 15);
-    if !matches!(kind, STT_NOTYPE | STT_FUNC | STT_GNU_IFUNC)
+    if !matches!(kind, STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_GNU_IFUNC)
         || matches!(section, SHN_UNDEF | SHN_ABS)
         || name == 0
     {
         return None;
     }
-    let binding = match binding {
-        1 => 0,
-        2 => 2,
-        _ => 4,
+    let kind = match kind {
+        STT_NOTYPE => 1,
+        STT_OBJECT => 2,
+        _ => 0,
     };
     Some(Symbol {
         address: u64_at(row, 8)?,
         size: u64_at(row, 16)?,
         name,
-        rank: binding + u8::from(kind == STT_NOTYPE),
+        rank: kind + if matches!(binding, 1 | 2) { 0 } else { 4 },
+        limit: end_of(section),
     })
 }
 
-// The best symbol that covers the address. Functions do not nest, so only a few before it are worth a look.
-fn find(symbols: &[Symbol], address: u64) -> Option<&Symbol> {
+// The best symbols that cover the address, all at one place. Functions do not nest, so only a few before it are worth
+// a look.
+fn find(symbols: &[Symbol], address: u64) -> &[Symbol] {
     const NEIGHBOURS: usize = 64;
     let behind = symbols.partition_point(|symbol| symbol.address <= address);
     let before = &symbols[behind.saturating_sub(NEIGHBOURS)..behind];
-    let sized = before.iter().filter(|s| s.size > 0 && address - s.address < s.size);
-    let best = sized.max_by_key(|s| (s.address, u8::MAX - s.rank));
-    best.or_else(|| {
-        let nearest = before.last()?.address;
-        let unsized_symbol = before.iter().find(|s| s.address == nearest && s.size == 0)?;
-        (address - nearest < UNSIZED_REACH).then_some(unsized_symbol)
-    })
+    let covers = |s: &Symbol| s.size > 0 && address - s.address < s.size;
+    let sized = before.iter().rposition(covers);
+    let reaches = |s: &Symbol| s.size == 0 && address - s.address < UNSIZED_REACH && address < s.limit;
+    let nearest = before.last().map(|last| last.address);
+    let unsized_one = || before.iter().rposition(|s| Some(s.address) == nearest && reaches(s));
+    let Some(last) = sized.or_else(unsized_one) else { return &[] };
+    let fits = |s: &Symbol| {
+        s.address == before[last].address && if sized.is_some() { covers(s) } else { reaches(s) }
+    };
+    let first = before[..last].iter().rposition(|s| !fits(s)).map_or(0, |index| index + 1);
+    let rank = before[first].rank;
+    let equal = before[first..=last].iter().take_while(|s| s.rank == rank).count();
+    &before[first..first + equal]
 }
 
 #[cfg(test)]
@@ -96,18 +114,20 @@ mod tests {
     use super::*;
 
     fn at(address: u64, size: u64, name: u32, rank: u8) -> Symbol {
-        Symbol { address, size, name, rank }
+        Symbol { address, size, name, rank, limit: 0x60 }
     }
 
     #[test]
     fn an_address_gets_the_function_that_covers_it() {
         let symbols = [at(0x10, 0x10, 1, 0), at(0x20, 0x10, 2, 4), at(0x20, 0x10, 3, 0), at(0x40, 0, 4, 1)];
-        let name = |address| find(&symbols, address).map(|s| s.name);
+        let name = |address| find(&symbols, address).first().map(|s| s.name);
         assert_eq!(name(0x0f), None);
         assert_eq!(name(0x1f), Some(1));
         assert_eq!(name(0x20), Some(3), "global before local");
         assert_eq!(name(0x30), None, "a gap is nobody's");
         assert_eq!(name(0x41), Some(4), "assembly has no sizes");
-        assert_eq!(name(0x40 + UNSIZED_REACH), None);
+        assert_eq!(name(0x60), None, "it ends with its section");
+        let far = [Symbol { limit: u64::MAX, ..at(0x40, 0, 4, 1) }];
+        assert!(find(&far, 0x40 + UNSIZED_REACH).is_empty());
     }
 }

@@ -54,6 +54,11 @@ pub(super) fn caller(modules: &Modules, values: &Values, exact: bool, stack: &St
     by_frame_pointer(modules, values, sp, stack).unwrap_or_else(|| by_scan(modules, values, sp, exact, stack))
 }
 
+/// The caller beyond a frame whose return address was overwritten: `values` are the caller's but for that.
+pub(super) fn beyond(modules: &Modules, values: &Values, stack: &Stack<'_>) -> Caller {
+    values[RSP].map_or(Caller::Unknown, |sp| by_scan(modules, values, sp, true, stack))
+}
+
 fn by_frame_pointer(modules: &Modules, values: &Values, sp: u64, stack: &Stack<'_>) -> Option<Caller> {
     let frame = values[RBP].filter(|frame| frame % 8 == 0)?;
     if frame < sp || frame - sp > FRAME_LIMIT {
