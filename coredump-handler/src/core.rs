@@ -21,24 +21,20 @@ use std::os::unix::fs::FileExt;
 
 use foretrace_report::schema::Problem;
 
+pub use crate::elf::{EM_386, EM_AARCH64, EM_X86_64};
 pub(crate) use bytes::{text_until_nul, u16_at, u32_at, u64_at};
 pub(crate) use notes::Notes;
-pub use registers::{Aarch64, Registers, X86_64};
+pub use registers::{Aarch64, Registers, X86, X86_64};
+
+use crate::elf::{Class, HEADER_BYTES, Header, ProgramHeader, SectionHeader};
 
 /// More than this is never read for headers and notes together: 20,000 threads with AMX state.
 pub const HEAD_LIMIT: u64 = 256 << 20;
 
-const HEADER_BYTES: usize = 64;
-const SEGMENT_BYTES: u64 = 56;
 const UNCOUNTED_SEGMENTS: u16 = 0xffff;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const ET_CORE: u16 = 4;
-
-/// `e_machine` of x86-64.
-pub const EM_X86_64: u16 = 62;
-/// `e_machine` of aarch64.
-pub const EM_AARCH64: u16 = 183;
 
 /// Why bytes are no core that can be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +57,7 @@ pub enum CoreError {
 /// Everything that a core says before its memory.
 #[derive(Clone, Debug)]
 pub struct CoreHead {
-    /// `e_machine`: [`EM_X86_64`] or [`EM_AARCH64`].
+    /// `e_machine`: [`EM_X86_64`], [`EM_386`] or [`EM_AARCH64`].
     pub machine: u16,
     /// The process's ID in the dumping kernel's view of it.
     pub pid: i32,
@@ -233,8 +229,8 @@ impl Source for Stored<'_> {
 }
 
 fn parse<S: Source>(source: &mut S) -> Result<CoreHead, CoreError> {
-    let header = source.range(0, HEADER_BYTES as u64)?;
-    let machine = checked_machine(&header)?;
+    let header = checked(&source.range(0, HEADER_BYTES as u64)?)?;
+    let machine = header.machine;
     let mut head = CoreHead {
         machine,
         pid: 0,
@@ -267,77 +263,70 @@ fn parse<S: Source>(source: &mut S) -> Result<CoreHead, CoreError> {
 }
 
 /// The entries of an auxiliary vector's bytes, without its end mark.
-pub fn auxv_entries(vector: &[u8]) -> Vec<(u64, u64)> {
+pub fn auxv_entries(vector: &[u8], class: Class) -> Vec<(u64, u64)> {
+    let size = class.word_bytes();
     vector
-        .chunks_exact(16)
-        .filter_map(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)))
+        .chunks_exact(2 * size)
+        .filter_map(|entry| Some((class.word(entry, 0)?, class.word(entry, size)?)))
         .take_while(|entry| entry.0 != 0)
         .collect()
 }
 
-fn checked_machine(header: &[u8]) -> Result<u16, CoreError> {
-    const ELF_CLASS_64: u8 = 2;
-    const ELF_LITTLE_ENDIAN: u8 = 1;
+// The header of a core that can be read.
+fn checked(header: &[u8]) -> Result<Header, CoreError> {
     if !header.starts_with(b"\x7fELF") && header.len() >= 4 {
         return Err(CoreError::NotCore);
     }
     if header.len() < HEADER_BYTES {
         return Err(CoreError::Truncated(header.len()));
     }
-    if header[5] != ELF_LITTLE_ENDIAN {
+    if header[5] == 2 {
         return Err(CoreError::Unsupported("a big-endian machine".into()));
     }
-    if u16_at(header, 16) != Some(ET_CORE) {
+    let header = Header::parse(header).ok_or(CoreError::NotCore)?;
+    if header.kind != ET_CORE {
         return Err(CoreError::NotCore);
     }
-    if header[4] != ELF_CLASS_64 {
-        return Err(CoreError::Unsupported("a 32-bit program".into()));
-    }
-    match u16_at(header, 18) {
-        Some(machine @ (EM_X86_64 | EM_AARCH64)) => Ok(machine),
-        machine => {
-            Err(CoreError::Unsupported(format!("machine {} of the ELF header", machine.unwrap_or_default())))
-        }
+    match (header.machine, header.class) {
+        (EM_X86_64 | EM_AARCH64, Class::Bits64) | (EM_386, Class::Bits32) => Ok(header),
+        (EM_X86_64, Class::Bits32) => Err(CoreError::Unsupported("a program of the x32 kind".into())),
+        (machine, _) => Err(CoreError::Unsupported(format!("machine {machine} of the ELF header"))),
     }
 }
 
 // Fills in the PT_LOADs and returns the PT_NOTEs.
 fn segments<S: Source>(
     source: &mut S,
-    header: &[u8],
+    header: &Header,
     head: &mut CoreHead,
 ) -> Result<Vec<Segment>, CoreError> {
-    let offset = u64_at(header, 32).unwrap_or_default();
-    let size = u16_at(header, 54).unwrap_or_default();
-    if u64::from(size) != SEGMENT_BYTES {
-        head.problems.push(Problem::new("core", format!("program headers of {size} bytes are not known")));
+    let size = ProgramHeader::bytes(header.class);
+    if header.segments.row_bytes != size {
+        let what = format!("program headers of {} bytes are not known", header.segments.row_bytes);
+        head.problems.push(Problem::new("core", what));
         return Ok(Vec::new());
     }
-    let count = segment_count(source, header, offset, head)?;
-    let length = count * SEGMENT_BYTES;
-    let bytes = source.range(offset, length)?;
+    let count = segment_count(source, header, head)?;
+    let length = count * size as u64;
+    let bytes = source.range(header.segments.offset, length)?;
     if (bytes.len() as u64) < length {
         head.problems.push(Problem::new(
             "core",
-            format!(
-                "the core's program headers are cut short: {} of {count}",
-                bytes.len() as u64 / SEGMENT_BYTES
-            ),
+            format!("the core's program headers are cut short: {} of {count}", bytes.len() / size),
         ));
     }
     let mut notes = Vec::new();
-    for entry in bytes.chunks_exact(SEGMENT_BYTES as usize) {
-        let word = |at| u64_at(entry, at).unwrap_or_default();
+    for row in bytes.chunks_exact(size).filter_map(|row| ProgramHeader::parse(header.class, row)) {
         let segment = Segment {
-            address: word(16),
-            memory_size: word(40),
-            file_offset: word(8),
-            file_size: word(32),
-            flags: u32_at(entry, 4).unwrap_or_default(),
+            address: row.address,
+            memory_size: row.memory_size,
+            file_offset: row.offset,
+            file_size: row.file_size,
+            flags: row.flags,
         };
-        match u32_at(entry, 0) {
-            Some(PT_NOTE) => notes.push(segment),
-            Some(PT_LOAD) => head.segments.push(segment),
+        match row.kind {
+            PT_NOTE => notes.push(segment),
+            PT_LOAD => head.segments.push(segment),
             _ => {}
         }
     }
@@ -346,29 +335,23 @@ fn segments<S: Source>(
 
 // With 65,535 segments or more the true count stands in section header 0, which the kernel writes at the very end of
 // the stream. There the notes' own place tells: the kernel puts them right behind the program headers.
-fn segment_count<S: Source>(
-    source: &mut S,
-    header: &[u8],
-    offset: u64,
-    head: &mut CoreHead,
-) -> Result<u64, CoreError> {
-    let count = u16_at(header, 56).unwrap_or_default();
-    if count != UNCOUNTED_SEGMENTS {
-        return Ok(u64::from(count));
+fn segment_count<S: Source>(source: &mut S, header: &Header, head: &mut CoreHead) -> Result<u64, CoreError> {
+    let (class, offset) = (header.class, header.segments.offset);
+    if header.segments.rows != UNCOUNTED_SEGMENTS {
+        return Ok(u64::from(header.segments.rows));
     }
     if !S::SEQUENTIAL {
-        let section = source.range(u64_at(header, 40).unwrap_or_default(), 64)?;
-        // sh_info
-        if let Some(count) = u32_at(&section, 44).filter(|count| *count >= u32::from(UNCOUNTED_SEGMENTS)) {
+        let section = source.range(header.sections.offset, SectionHeader::bytes(class) as u64)?;
+        let count = SectionHeader::parse(class, &section).map(|section| section.info);
+        if let Some(count) = count.filter(|count| *count >= u32::from(UNCOUNTED_SEGMENTS)) {
             return Ok(u64::from(count));
         }
     }
-    let first = source.range(offset, SEGMENT_BYTES)?;
-    let notes_offset = (u32_at(&first, 0) == Some(PT_NOTE)).then(|| u64_at(&first, 8)).flatten();
-    match notes_offset.and_then(|notes| notes.checked_sub(offset)).map(|bytes| bytes / SEGMENT_BYTES) {
-        Some(count) if count >= u64::from(UNCOUNTED_SEGMENTS) && count < HEAD_LIMIT / SEGMENT_BYTES => {
-            Ok(count)
-        }
+    let size = ProgramHeader::bytes(class) as u64;
+    let first = ProgramHeader::parse(class, &source.range(offset, size)?);
+    let notes_offset = first.filter(|first| first.kind == PT_NOTE).map(|first| first.offset);
+    match notes_offset.and_then(|notes| notes.checked_sub(offset)).map(|bytes| bytes / size) {
+        Some(count) if count >= u64::from(UNCOUNTED_SEGMENTS) && count < HEAD_LIMIT / size => Ok(count),
         _ => {
             head.problems.push(Problem::new(
                 "core",

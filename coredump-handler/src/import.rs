@@ -15,7 +15,8 @@ use foretrace_report::text::escape;
 use foretrace_ring::{Snapshot, layout};
 
 use crate::assemble::Collected;
-use crate::core::{self, CoreError, CoreHead, EM_AARCH64};
+use crate::core::{self, CoreError, CoreHead, EM_386, EM_AARCH64};
+use crate::elf::Class;
 use crate::handler::state;
 use crate::maps::{self, Mapping};
 use crate::memory::{CoreMemory, Memory};
@@ -53,7 +54,11 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
         code: Some(signal.code),
         address: signal.address.map(|address| format!("{address:#x}")),
     });
-    let arch = if head.machine == EM_AARCH64 { "aarch64" } else { "x86_64" };
+    let arch = match head.machine {
+        EM_AARCH64 => "aarch64",
+        EM_386 => "i686",
+        _ => "x86_64",
+    };
     all.system = System { arch: arch.into(), ..System::default() };
 
     let (trails, problems) = rings(&head, &maps, &memory);
@@ -79,7 +84,7 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
     all.problems.extend(problems);
     let modules = modules.looking_in(Places::Anywhere);
     let names = [(head.pid, head.name.clone())];
-    let (threads, problems) = backtrace::threads(&head, &names, &modules, &stacks, true);
+    let (threads, problems) = backtrace::threads(&head, &names, &modules, &stacks, &memory, true);
     all.threads = threads;
     all.problems.extend(problems);
     let crashed = head.crashed().map(|thread| thread.tid).unwrap_or_default();
@@ -91,7 +96,10 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
     all.signature = signature(&cause, all.threads.first().map(|t| t.frames.as_slice()).unwrap_or_default());
     all.program.package = exe.as_deref().and_then(|exe| proven_package(exe, &modules));
     all.parts.push(("process/maps".into(), maps::text(&maps).into_bytes()));
-    all.parts.push(("process/auxv".into(), state::auxiliary_vector(&head.auxv_raw)));
+    all.parts.push((
+        "process/auxv".into(),
+        state::auxiliary_vector(&head.auxv_raw, Class::of_machine(head.machine)),
+    ));
 
     let images: Vec<Image<'_>> = modules.iter().map(Image::from).collect();
     let note = all.trails.first().map(|(source, _)| format!("trace/{source}"));

@@ -10,6 +10,7 @@ pub mod attachment;
 pub mod backtrace;
 pub mod capture;
 pub mod core;
+pub mod elf;
 pub mod handler;
 pub mod import;
 pub mod install;

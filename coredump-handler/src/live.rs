@@ -18,10 +18,11 @@ use foretrace_ring::Snapshot;
 
 use crate::assemble::Collected;
 use crate::core::{CoreHead, EM_AARCH64, EM_X86_64, ThreadState, auxv_entries};
+use crate::elf::Class;
 use crate::handler::state;
 use crate::live::freeze::Frozen;
 use crate::maps::{self, Mapping};
-use crate::memory::{Dumped, Memory, ProcessMemory};
+use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
 use crate::minidump::{self, Files, Image};
 use crate::module::Modules;
 use crate::mounts::Blocking;
@@ -248,7 +249,7 @@ impl Still {
         let about =
             request.thread.is_some() && self.head.crashed().map(|thread| thread.tid) == request.thread;
         let (threads, problems) =
-            backtrace::threads(&self.head, &self.names, &self.modules, &self.stacks, about);
+            backtrace::threads(&self.head, &self.names, &self.modules, &self.stacks, &Nothing, about);
         all.threads = threads;
         all.problems.extend(problems);
         let frames = all.threads.first().map(|thread| thread.frames.as_slice()).unwrap_or_default();
@@ -307,7 +308,7 @@ fn head(process: &Process, threads: Vec<ThreadState>) -> CoreHead {
         arguments: String::new(),
         threads,
         signal: None,
-        auxv: auxv_entries(&auxv_raw),
+        auxv: auxv_entries(&auxv_raw, Class::Bits64),
         auxv_raw,
         segments: Vec::new(),
         files: Vec::new(),
@@ -361,7 +362,7 @@ fn read_state(process: &Process, request: &Request, all: &mut Collected) {
         ("process/limits", Part::Limits, &<[u8]>::to_vec),
         ("process/cgroup", Part::Cgroup, &<[u8]>::to_vec),
         ("process/mountinfo", Part::MountInfo, &<[u8]>::to_vec),
-        ("process/auxv", Part::Auxv, &state::auxiliary_vector),
+        ("process/auxv", Part::Auxv, &|vector| state::auxiliary_vector(vector, Class::Bits64)),
         ("process/fds", Part::Descriptors, &state::descriptors),
         ("process/environ", Part::Environ, &|bytes| state::environment(bytes, &request.environment_allow)),
         ("process/cmdline", Part::CommandLine, &state::command_line),

@@ -25,6 +25,7 @@ use crate::maps::Mapping;
 use crate::memory::Memory;
 use crate::module::Module;
 use crate::stack::Stack;
+use loader::Loader;
 
 /// What a minidump is made of.
 pub struct Input<'a> {
@@ -125,8 +126,11 @@ pub fn write(input: &Input<'_>) -> Result<(Vec<u8>, Vec<Problem>), MinidumpError
     stream(MDStreamType::MemoryInfoListStream, memory::info_list(input.maps, &mut buffer)?);
     stream(MDStreamType::ModuleListStream, modules::list(input.images, &mut buffer)?);
     match loader::debug(input, &mut buffer)? {
-        Some(location) => stream(MDStreamType::LinuxDsoDebug, location),
-        None => problems.push(Problem::new("minidump", "the loader's list of libraries could not be read")),
+        Loader::Written(location) => stream(MDStreamType::LinuxDsoDebug, location),
+        Loader::None => {}
+        Loader::Unreadable => {
+            problems.push(Problem::new("minidump", "the loader's list of libraries could not be read"))
+        }
     }
     for (kind, text) in system::texts(input) {
         stream(kind, bytes(&mut buffer, &text));

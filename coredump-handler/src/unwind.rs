@@ -9,10 +9,11 @@
 //! A walk keeps the [`INNERMOST`] frames where the crash is and the [`OUTERMOST`] frames where the thread began; of a
 //! runaway recursion's hundred thousand frames between them only the number is kept.
 //!
-//! x86-64 alone: of another machine's thread the first frame is all there is.
+//! What is the machine's own is in [`machine`]: x86-64, i386 and aarch64.
 
 mod cfi;
 mod guess;
+mod machine;
 mod stack;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,6 +25,8 @@ use crate::core::Registers;
 use crate::memory::Memory;
 use crate::module::Modules;
 use cfi::{Rules, Tables};
+use guess::Guess;
+use machine::{Machine, Values};
 use stack::Stack;
 
 /// How many frames are kept from the innermost on.
@@ -38,13 +41,6 @@ const TOTAL_LIMIT: u64 = 4 << 20;
 const GUESS_LIMIT: usize = 32;
 /// Rules that are kept by address. Recursion and waiting threads need few.
 const RULES_LIMIT: usize = 1 << 16;
-
-// DWARF's numbers for x86-64.
-const RBP: usize = 6;
-const RSP: usize = 7;
-const RIP: usize = 16;
-// Values of the registers in DWARF's order, as far as they are known.
-type Values = [Option<u64>; 17];
 
 /// One frame of a call stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +66,6 @@ pub enum End {
     Circle,
     /// There are more frames than anybody walks.
     Limit,
-    /// The machine's registers are not understood.
-    Machine,
 }
 
 /// A walk's frames, innermost first.
@@ -97,7 +91,6 @@ impl Walk {
             End::Lost => "its backtrace ends early: no caller could be found",
             End::Circle => "its backtrace ends early: the stack leads back into itself",
             End::Limit => "its backtrace ends early: there are too many frames",
-            End::Machine => "only its first frame is known: this machine's stacks are not walked",
         };
         if !what.is_empty() && !end.is_empty() {
             what.push_str("; ");
@@ -138,39 +131,16 @@ impl<'m> Unwinder<'m> {
 
     /// Walks the thread with these registers.
     pub fn walk(&mut self, registers: &Registers, memory: &dyn Memory) -> Walk {
-        let Registers::X86_64(machine) = registers else {
-            let ip = registers.instruction();
-            let step = Step { ip, trust: Trust::Context, lookup: ip };
-            return Walk { steps: vec![step], left_out: 0, end: End::Machine };
-        };
-        let stack = Stack::new(memory);
+        let (machine, mut values) = machine::of(registers);
+        let stack = Stack::new(memory, machine.class);
+        let guess = Guess { machine, modules: self.modules, stack: &stack };
         let mut kept = Kept::default();
-        let mut values: Values = [
-            machine.rax,
-            machine.rdx,
-            machine.rcx,
-            machine.rbx,
-            machine.rsi,
-            machine.rdi,
-            machine.rbp,
-            machine.rsp,
-            machine.r8,
-            machine.r9,
-            machine.r10,
-            machine.r11,
-            machine.r12,
-            machine.r13,
-            machine.r14,
-            machine.r15,
-            machine.rip,
-        ]
-        .map(Some);
         let mut trust = Trust::Context;
         let mut exact = true;
         let mut guesses = 0;
         let mut circle = Circle::default();
         let end = loop {
-            let (Some(ip), Some(sp)) = (values[RIP], values[RSP]) else { break End::Lost };
+            let (Some(ip), Some(sp)) = (values[machine.pc], values[machine.sp]) else { break End::Lost };
             if kept.count >= STEP_LIMIT || self.left == 0 {
                 break End::Limit;
             }
@@ -179,21 +149,21 @@ impl<'m> Unwinder<'m> {
             }
             self.left -= 1;
             let lookup = if exact { ip } else { ip.wrapping_sub(1) };
-            let rules = self.rules_at(lookup);
+            let rules = self.rules_at(lookup, machine);
             let trampoline = match &rules {
                 Some(rules) => rules.signal,
-                None => guess::is_signal_return(self.modules, ip),
+                None => guess.is_signal_return(ip),
             };
             kept.push(Step { ip, trust: if trampoline { Trust::Signal } else { trust }, lookup });
             let caller = match rules {
-                Some(rules) => cfi::apply(&rules, &values, &stack),
-                None if trampoline => guess::interrupted(sp, &stack),
+                Some(rules) => cfi::apply(&rules, &values, exact, &stack),
+                None if trampoline => guess.interrupted(ip, sp),
                 None => Caller::Unknown,
             };
             let caller = match caller {
-                Caller::Unknown => guess::caller(self.modules, &values, exact, &stack),
-                Caller::Found { values: next, exact: false, .. } if !self.is_code(&next) => {
-                    guess::beyond(self.modules, &next, &stack)
+                Caller::Unknown => guess.caller(&values, exact),
+                Caller::Found { values: next, exact: false, .. } if !self.is_code(next[machine.pc]) => {
+                    guess.beyond(&next)
                 }
                 known => known,
             };
@@ -201,7 +171,7 @@ impl<'m> Unwinder<'m> {
                 Caller::Found { trust: Trust::Scan, .. } if guesses == GUESS_LIMIT => break End::Lost,
                 Caller::Found { values: next, trust: found, exact: next_exact } => {
                     // A zero return address is how many runtimes mark the first frame.
-                    if next[RIP] == Some(0) && !next_exact {
+                    if next[machine.pc] == Some(0) && !next_exact {
                         break End::Outermost;
                     }
                     guesses += usize::from(found == Trust::Scan);
@@ -216,16 +186,16 @@ impl<'m> Unwinder<'m> {
     }
 
     // Whether a return address can be one; 0 marks the first frame. What a smashed stack holds is not believed.
-    fn is_code(&self, values: &Values) -> bool {
-        values[RIP].is_some_and(|back| back == 0 || self.modules.is_executable(back.wrapping_sub(1)))
+    fn is_code(&self, address: Option<u64>) -> bool {
+        address.is_some_and(|back| back == 0 || self.modules.is_executable(back.wrapping_sub(1)))
     }
 
-    fn rules_at(&mut self, lookup: u64) -> Option<Rc<Rules<'m>>> {
+    fn rules_at(&mut self, lookup: u64, machine: &'static Machine) -> Option<Rc<Rules<'m>>> {
         if let Some(known) = self.rules.get(&lookup) {
             return known.clone();
         }
         let found = self.modules.find(lookup).and_then(|module| {
-            let tables = self.tables.entry(module.base).or_insert_with(|| Tables::new(module));
+            let tables = self.tables.entry(module.base).or_insert_with(|| Tables::new(module, machine));
             tables.rules(module.relative(lookup)).map(Rc::new)
         });
         if self.rules.len() >= RULES_LIMIT {

@@ -6,9 +6,10 @@
 use foretrace_report::schema::Problem;
 
 use super::{
-    CoreHead, EM_X86_64, MappedFile, Registers, Sender, SignalInfo, ThreadState, text_until_nul, u16_at,
-    u32_at, u64_at,
+    CoreHead, EM_386, EM_X86_64, MappedFile, Registers, Sender, SignalInfo, ThreadState, text_until_nul,
+    u16_at, u32_at,
 };
+use crate::elf::Class;
 
 const NT_PRSTATUS: u32 = 1;
 const NT_FPREGSET: u32 = 2;
@@ -16,16 +17,19 @@ const NT_PRPSINFO: u32 = 3;
 const NT_AUXV: u32 = 6;
 const NT_FILE: u32 = 0x4649_4c45;
 const NT_SIGINFO: u32 = 0x5349_4749;
+/// i386's FXSAVE area, in a note of the owner `LINUX`.
+const NT_PRXFPREG: u32 = 0x46e6_2b7f;
 
 const FXSAVE_BYTES: usize = 512;
-const REGISTERS_OFFSET: usize = 112;
 
 /// Adds what `bytes` (the contents of one PT_NOTE) says to `head`.
 pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
     let mut notes = Notes::new(bytes, 4);
     for (owner, kind, description) in &mut notes {
-        if owner == b"CORE" {
-            take(kind, description, head);
+        match owner {
+            b"CORE" => take(kind, description, head),
+            b"LINUX" if kind == NT_PRXFPREG => drop(saved_area(description, head)),
+            _ => {}
         }
     }
     if let Some(kind) = notes.cut() {
@@ -102,38 +106,50 @@ fn take(kind: u32, description: &[u8], head: &mut CoreHead) {
     }
 }
 
+// struct elf_prstatus: siginfo, the signal, two masks, four IDs, four times, registers
 fn thread(status: &[u8], head: &mut CoreHead) -> Option<()> {
-    let registers = Registers::parse(head.machine, status.get(REGISTERS_OFFSET..)?)?;
+    let (tid, registers) = match Class::of_machine(head.machine) {
+        Class::Bits32 => (24, 72),
+        Class::Bits64 => (32, 112),
+    };
+    let registers = Registers::parse(head.machine, status.get(registers..)?)?;
     let signal = i32::from(u16_at(status, 12)?.cast_signed());
-    let tid = u32_at(status, 32)?.cast_signed();
+    let tid = u32_at(status, tid)?.cast_signed();
     head.threads.push(ThreadState { tid, signal, registers, fpregs: None });
     Some(())
 }
 
 fn floating_point(state: &[u8], head: &mut CoreHead) -> Option<()> {
-    let thread = head.threads.last_mut()?;
-    if head.machine == EM_X86_64 {
-        thread.fpregs = Some(state.get(..FXSAVE_BYTES)?.to_vec());
-    }
+    if head.machine == EM_X86_64 { saved_area(state, head) } else { Some(()) }
+}
+
+fn saved_area(state: &[u8], head: &mut CoreHead) -> Option<()> {
+    let thread = head.threads.last_mut().filter(|_| matches!(head.machine, EM_X86_64 | EM_386))?;
+    thread.fpregs = Some(state.get(..FXSAVE_BYTES)?.to_vec());
     Some(())
 }
 
+// struct elf_prpsinfo: states, flags, the user's and the group's ID (2 bytes each on i386), four IDs, names
 fn process(info: &[u8], head: &mut CoreHead) -> Option<()> {
-    head.uid = u32_at(info, 16)?;
-    head.pid = u32_at(info, 24)?.cast_signed();
-    head.name = text_until_nul(info.get(40..56)?);
-    head.arguments = text_until_nul(info.get(56..136)?).trim_end().to_owned();
+    let (uid, pid, name) = match Class::of_machine(head.machine) {
+        Class::Bits32 => (u16_at(info, 8)?.into(), 12, 28),
+        Class::Bits64 => (u32_at(info, 16)?, 24, 40),
+    };
+    head.uid = uid;
+    head.pid = u32_at(info, pid)?.cast_signed();
+    head.name = text_until_nul(info.get(name..name + 16)?);
+    head.arguments = text_until_nul(info.get(name + 16..name + 96)?).trim_end().to_owned();
     Some(())
 }
 
 fn auxv(vector: &[u8], head: &mut CoreHead) -> Option<()> {
     head.auxv_raw = vector.to_vec();
-    head.auxv = super::auxv_entries(vector);
+    head.auxv = super::auxv_entries(vector, Class::of_machine(head.machine));
     Some(())
 }
 
 fn signal(info: &[u8], head: &mut CoreHead) -> Option<()> {
-    let signal = SignalInfo::parse(info)?;
+    let signal = SignalInfo::parse(info, Class::of_machine(head.machine))?;
     // gcore writes one for every thread; the first thread's counts, as in a core of the kernel's.
     if head.signal.is_none() && head.threads.len() <= 1 {
         head.signal = Some(signal);
@@ -145,20 +161,25 @@ fn signal(info: &[u8], head: &mut CoreHead) -> Option<()> {
 }
 
 impl SignalInfo {
-    /// Reads a `siginfo_t` as the kernel writes it on 64-bit machines.
-    pub(crate) fn parse(info: &[u8]) -> Option<SignalInfo> {
+    /// Reads a `siginfo_t` as the kernel writes it: three numbers, then, where words begin, what the signal tells.
+    pub(crate) fn parse(info: &[u8], class: Class) -> Option<SignalInfo> {
         const KERNEL: i32 = 0x80;
         let number = u32_at(info, 0)?.cast_signed();
         let errno = u32_at(info, 4)?.cast_signed();
         let code = u32_at(info, 8)?.cast_signed();
+        let told = match class {
+            Class::Bits32 => 12,
+            Class::Bits64 => 16,
+        };
         let carries_address =
             matches!(number, libc::SIGILL | libc::SIGTRAP | libc::SIGBUS | libc::SIGFPE | libc::SIGSEGV);
         // SI_KERNEL comes with address 0 where the machine does not tell it (a general protection fault).
         let from_fault = code > 0 && (code != KERNEL || number == libc::SIGSYS);
-        let address =
-            (from_fault && (carries_address || number == libc::SIGSYS)).then(|| u64_at(info, 16)).flatten();
+        let address = (from_fault && (carries_address || number == libc::SIGSYS))
+            .then(|| class.word(info, told))
+            .flatten();
         let sender = (code <= 0)
-            .then(|| Some(Sender { pid: u32_at(info, 16)?.cast_signed(), uid: u32_at(info, 20)? }))
+            .then(|| Some(Sender { pid: u32_at(info, told)?.cast_signed(), uid: u32_at(info, told + 4)? }))
             .flatten();
         Some(SignalInfo { number, code, errno, address, sender })
     }
@@ -166,16 +187,18 @@ impl SignalInfo {
 
 // count, page size, count times (start, end, offset in pages), then the names, each with its NUL
 fn files(table: &[u8], head: &mut CoreHead) -> Option<()> {
-    let count = usize::try_from(u64_at(table, 0)?).ok()?;
-    let page_size = u64_at(table, 8)?;
-    let entries = table.get(16..16usize.checked_add(count.checked_mul(24)?)?)?;
-    let mut names = table.get(16 + entries.len()..)?;
-    for entry in entries.chunks_exact(24) {
+    let class = Class::of_machine(head.machine);
+    let size = class.word_bytes();
+    let count = usize::try_from(class.word(table, 0)?).ok()?;
+    let page_size = class.word(table, size)?;
+    let entries = table.get(2 * size..)?.get(..count.checked_mul(3 * size)?)?;
+    let mut names = table.get(2 * size + entries.len()..)?;
+    for entry in entries.chunks_exact(3 * size) {
         let end = names.iter().position(|byte| *byte == 0)?;
         head.files.push(MappedFile {
-            start: u64_at(entry, 0)?,
-            end: u64_at(entry, 8)?,
-            offset: u64_at(entry, 16)?.checked_mul(page_size)?,
+            start: class.word(entry, 0)?,
+            end: class.word(entry, size)?,
+            offset: class.word(entry, 2 * size)?.checked_mul(page_size)?,
             path: text_until_nul(&names[..end]),
         });
         names = &names[end + 1..];

@@ -1,6 +1,6 @@
-//! General registers in the order in which the kernel writes them. Owns both machines' layouts and nothing else.
+//! General registers in the order in which the kernel writes them. Owns the machines' layouts and nothing else.
 
-use super::{EM_AARCH64, EM_X86_64, u64_at};
+use super::{EM_386, EM_AARCH64, EM_X86_64, u32_at, u64_at};
 
 /// A thread's general registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,6 +8,8 @@ use super::{EM_AARCH64, EM_X86_64, u64_at};
 pub enum Registers {
     /// x86-64.
     X86_64(X86_64),
+    /// i386.
+    X86(X86),
     /// aarch64.
     Aarch64(Aarch64),
 }
@@ -45,6 +47,29 @@ pub struct X86_64 {
     pub gs: u64,
 }
 
+/// `struct user_regs_struct` of i386, in its order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the machine's")]
+pub struct X86 {
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+    pub esi: u32,
+    pub edi: u32,
+    pub ebp: u32,
+    pub eax: u32,
+    pub ds: u32,
+    pub es: u32,
+    pub fs: u32,
+    pub gs: u32,
+    pub orig_eax: u32,
+    pub eip: u32,
+    pub cs: u32,
+    pub eflags: u32,
+    pub esp: u32,
+    pub ss: u32,
+}
+
 /// `struct user_pt_regs` of aarch64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the machine's")]
@@ -60,6 +85,7 @@ impl Registers {
     pub fn instruction(&self) -> u64 {
         match self {
             Registers::X86_64(registers) => registers.rip,
+            Registers::X86(registers) => registers.eip.into(),
             Registers::Aarch64(registers) => registers.pc,
         }
     }
@@ -68,6 +94,7 @@ impl Registers {
     pub fn stack(&self) -> u64 {
         match self {
             Registers::X86_64(registers) => registers.rsp,
+            Registers::X86(registers) => registers.esp.into(),
             Registers::Aarch64(registers) => registers.sp,
         }
     }
@@ -105,6 +132,28 @@ impl Registers {
                 fs: word(25)?,
                 gs: word(26)?,
             })),
+            EM_386 => {
+                let half = |index: usize| u32_at(bytes, index * 4);
+                Some(Registers::X86(X86 {
+                    ebx: half(0)?,
+                    ecx: half(1)?,
+                    edx: half(2)?,
+                    esi: half(3)?,
+                    edi: half(4)?,
+                    ebp: half(5)?,
+                    eax: half(6)?,
+                    ds: half(7)?,
+                    es: half(8)?,
+                    fs: half(9)?,
+                    gs: half(10)?,
+                    orig_eax: half(11)?,
+                    eip: half(12)?,
+                    cs: half(13)?,
+                    eflags: half(14)?,
+                    esp: half(15)?,
+                    ss: half(16)?,
+                }))
+            }
             EM_AARCH64 => {
                 let mut x = [0; 31];
                 for (index, register) in x.iter_mut().enumerate() {

@@ -7,6 +7,9 @@
 use foretrace_report::environment::is_allowed;
 use foretrace_report::text::escape;
 
+use crate::core::auxv_entries;
+use crate::elf::Class;
+
 /// The variables that are allowed, one a line; `allow` extends the built-in list.
 pub fn environment(environ: &[u8], allow: &[String]) -> Vec<u8> {
     let mut kept = String::new();
@@ -39,8 +42,8 @@ pub fn descriptors(records: &[u8]) -> Vec<u8> {
 }
 
 /// The auxiliary vector, one entry a line, in hex.
-pub fn auxiliary_vector(vector: &[u8]) -> Vec<u8> {
-    let entries = crate::core::auxv_entries(vector);
+pub fn auxiliary_vector(vector: &[u8], class: Class) -> Vec<u8> {
+    let entries = auxv_entries(vector, class);
     let lines: String = entries.iter().map(|(key, value)| format!("{key} {value:#x}\n")).collect();
     lines.into_bytes()
 }

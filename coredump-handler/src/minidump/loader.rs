@@ -1,76 +1,97 @@
 //! The dynamic loader's own list of libraries, for debuggers that want it. Every pointer in it is the process's word:
 //! reads are bounded and the chain may end anywhere.
 
-use minidump_writer::mem_writer::{Buffer, MemoryArrayWriter, MemoryWriter, write_string_to_location};
-use minidump_writer::minidump_format::{MDLocationDescriptor, MDRawDebug, MDRawLinkMap};
+use minidump_writer::mem_writer::{Buffer, write_string_to_location};
+use minidump_writer::minidump_format::MDLocationDescriptor;
 
-use super::{Input, MinidumpError, bytes, joined};
-use crate::core::{text_until_nul, u32_at, u64_at};
+use super::{Input, MinidumpError, bytes};
+use crate::core::{text_until_nul, u32_at};
+use crate::elf::{Class, ProgramHeader};
 use crate::memory::Memory;
 
 const AT_PHDR: u64 = 3;
 const AT_PHNUM: u64 = 5;
 const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
 const PT_PHDR: u32 = 6;
 const DT_NULL: u64 = 0;
 const DT_DEBUG: u64 = 21;
 
-const PROGRAM_HEADER_BYTES: usize = 56;
 const PROGRAM_HEADERS: u64 = 256;
 const DYNAMIC_BYTES: usize = 16 << 10;
 const LIBRARIES: usize = 4096;
 const PATH_BYTES: usize = 4096;
 
-/// Writes what the loader keeps for debuggers; `None` where there is no loader or its list cannot be read.
-pub(super) fn debug(
-    input: &Input<'_>,
-    buffer: &mut Buffer,
-) -> Result<Option<MDLocationDescriptor>, MinidumpError> {
-    let Some(dynamic) = find_dynamic(input) else { return Ok(None) };
+/// What became of the loader's list.
+pub(super) enum Loader {
+    /// It is written.
+    Written(MDLocationDescriptor),
+    /// The program was linked statically and has none.
+    None,
+    /// It could not be read.
+    Unreadable,
+}
+
+/// Writes what the loader keeps for debuggers.
+pub(super) fn debug(input: &Input<'_>, buffer: &mut Buffer) -> Result<Loader, MinidumpError> {
+    let class = Class::of_machine(input.head.machine);
+    let size = class.word_bytes();
+    let headers = program_headers(input, class);
+    let Some(dynamic) = find_dynamic(input, &headers) else {
+        let known = !headers.is_empty() && !headers.iter().any(|row| row.kind == PT_INTERP);
+        return Ok(if known { Loader::None } else { Loader::Unreadable });
+    };
     let table = input.memory.read_vec(dynamic, DYNAMIC_BYTES);
     let mut length = 0;
     let mut debug_address = None;
-    for entry in table.chunks_exact(16) {
-        length += 16;
-        match (u64_at(entry, 0), u64_at(entry, 8)) {
+    for entry in table.chunks_exact(2 * size) {
+        length += 2 * size;
+        match (class.word(entry, 0), class.word(entry, size)) {
             (Some(DT_DEBUG), value) => debug_address = value,
             (Some(DT_NULL), _) => break,
             _ => {}
         }
     }
-    // struct r_debug: version, padding, first link_map, breakpoint, state, loader's base
-    let Some(debug) = debug_address.filter(|address| *address != 0).map(|at| input.memory.read_vec(at, 40))
-    else {
-        return Ok(None);
+    // struct r_debug: version, first link_map, breakpoint, state, loader's base, each as wide as a word
+    let debug = debug_address.filter(|address| *address != 0).map(|at| input.memory.read_vec(at, 5 * size));
+    let read = |debug: Vec<u8>| {
+        let word = |index: usize| class.word(&debug, index * size);
+        Some((u32_at(&debug, 0)?, word(1)?, word(2)?, word(4)?))
     };
-    let (Some(version), Some(first), Some(brk), Some(ldbase)) =
-        (u32_at(&debug, 0), u64_at(&debug, 8), u64_at(&debug, 16), u64_at(&debug, 32))
-    else {
-        return Ok(None);
-    };
+    let Some((version, first, brk, ldbase)) = debug.and_then(read) else { return Ok(Loader::Unreadable) };
+    // Breakpad's layouts, in which only addresses are as wide as the machine's words, without padding.
+    let wide = |value: u64| value.to_le_bytes().into_iter().take(size);
     let mut libraries = Vec::new();
-    for library in chain(input.memory, first) {
+    let mut count: u32 = 0;
+    for library in chain(input.memory, class, first) {
         let name = write_string_to_location(buffer, &library.name)?.rva;
-        libraries.push(MDRawLinkMap { addr: library.address, name, ld: library.dynamic });
+        libraries.extend(wide(library.address).chain(name.to_le_bytes()).chain(wide(library.dynamic)));
+        count += 1;
     }
-    let dso_count = libraries.len() as u32;
-    let map = MemoryArrayWriter::alloc_from_iter(buffer, libraries)?.location().rva;
-    let head =
-        MemoryWriter::alloc_with_val(buffer, MDRawDebug { version, map, dso_count, brk, ldbase, dynamic })?;
-    let table = bytes(buffer, &table[..length]);
-    Ok(Some(joined(head.location(), table)))
+    let map = bytes(buffer, &libraries).rva;
+    let mut head: Vec<u8> = [version, map, count].iter().flat_map(|word| word.to_le_bytes()).collect();
+    head.extend([brk, ldbase, dynamic].into_iter().flat_map(wide));
+    head.extend_from_slice(&table[..length]);
+    Ok(Loader::Written(bytes(buffer, &head)))
 }
 
-// The program headers say where the dynamic section is, relative to where they themselves should be.
-fn find_dynamic(input: &Input<'_>) -> Option<u64> {
-    let headers = input.head.auxv_value(AT_PHDR)?;
-    let count = input.head.auxv_value(AT_PHNUM)?.min(PROGRAM_HEADERS);
-    let table = input.memory.read_vec(headers, count as usize * PROGRAM_HEADER_BYTES);
-    let address_of = |kind| {
-        let mut entries = table.chunks_exact(PROGRAM_HEADER_BYTES);
-        entries.find(|entry| u32_at(entry, 0) == Some(kind)).and_then(|entry| u64_at(entry, 16))
+fn program_headers(input: &Input<'_>, class: Class) -> Vec<ProgramHeader> {
+    let read = || -> Option<Vec<ProgramHeader>> {
+        let count = input.head.auxv_value(AT_PHNUM)?.min(PROGRAM_HEADERS) as usize;
+        let bytes = ProgramHeader::bytes(class);
+        let table = input.memory.read_vec(input.head.auxv_value(AT_PHDR)?, count * bytes);
+        table.chunks_exact(bytes).map(|row| ProgramHeader::parse(class, row)).collect()
     };
-    let bias = headers.wrapping_sub(address_of(PT_PHDR)?);
+    read().unwrap_or_default()
+}
+
+// The program headers say where the dynamic section is, relative to where they themselves should be; where they do
+// not say that, the program was not moved. A program without a loader may have one too, which nobody reads.
+fn find_dynamic(input: &Input<'_>, headers: &[ProgramHeader]) -> Option<u64> {
+    let address_of = |kind| headers.iter().find(|row| row.kind == kind).map(|row| row.address);
+    let at = input.head.auxv_value(AT_PHDR)?;
+    address_of(PT_INTERP)?;
+    let bias = address_of(PT_PHDR).map_or(0, |own| at.wrapping_sub(own));
     Some(bias.wrapping_add(address_of(PT_DYNAMIC)?))
 }
 
@@ -81,13 +102,15 @@ struct Library {
 }
 
 // struct link_map: address, name, dynamic section, next, previous
-fn chain(memory: &dyn Memory, first: u64) -> Vec<Library> {
+fn chain(memory: &dyn Memory, class: Class, first: u64) -> Vec<Library> {
     let mut libraries = Vec::new();
     let mut next = first;
+    let size = class.word_bytes();
     while next != 0 && libraries.len() < LIBRARIES {
-        let entry = memory.read_vec(next, 32);
+        let entry = memory.read_vec(next, 4 * size);
+        let word = |index: usize| class.word(&entry, index * size);
         let (Some(address), Some(name), Some(dynamic), Some(following)) =
-            (u64_at(&entry, 0), u64_at(&entry, 8), u64_at(&entry, 16), u64_at(&entry, 24))
+            (word(0), word(1), word(2), word(3))
         else {
             break;
         };

@@ -9,13 +9,14 @@ use minidump_writer::minidump_format::{
 };
 
 use super::{Input, MinidumpError, Written, bytes};
-use crate::core::{EM_AARCH64, EM_X86_64};
+use crate::core::{EM_386, EM_AARCH64, EM_X86_64};
 use crate::maps;
 
 /// Writes the operating system and the processor.
 pub(super) fn info(input: &Input<'_>, buffer: &mut Buffer) -> Written {
     let architecture = match input.head.machine {
         EM_X86_64 => MDCPUArchitecture::PROCESSOR_ARCHITECTURE_AMD64,
+        EM_386 => MDCPUArchitecture::PROCESSOR_ARCHITECTURE_INTEL,
         EM_AARCH64 => MDCPUArchitecture::PROCESSOR_ARCHITECTURE_ARM64_OLD,
         other => return Err(MinidumpError::Machine(other)),
     };

@@ -1,14 +1,16 @@
 //! The thread list, threads' names, their registers, and the exception stream.
 
 use minidump_writer::mem_writer::{Buffer, MemoryArrayWriter, MemoryWriter, write_string_to_location};
-use minidump_writer::minidump_format::format::{CONTEXT_AMD64, CONTEXT_ARM64_OLD, ContextFlagsAmd64};
+use minidump_writer::minidump_format::format::{
+    CONTEXT_AMD64, CONTEXT_ARM64_OLD, CONTEXT_X86, ContextFlagsAmd64,
+};
 use minidump_writer::minidump_format::{
     MDException, MDLocationDescriptor, MDMemoryDescriptor, MDRawExceptionStream, MDRawThread, MDRawThreadName,
 };
 
 use super::memory::Blocks;
 use super::{Input, MinidumpError, Written, joined};
-use crate::core::{Aarch64, Registers, ThreadState, X86_64};
+use crate::core::{Aarch64, Registers, ThreadState, X86, X86_64};
 
 /// Writes all threads with their stacks and registers. The second location is the crashed thread's registers.
 pub(super) fn list(
@@ -77,7 +79,8 @@ pub(super) fn exception(input: &Input<'_>, context: MDLocationDescriptor, buffer
 fn thread_pointer(registers: &Registers) -> u64 {
     match registers {
         Registers::X86_64(registers) => registers.fs_base,
-        Registers::Aarch64(_) => 0,
+        // There it is a segment's base, which the notes do not tell, or a register of its own.
+        Registers::X86(_) | Registers::Aarch64(_) => 0,
     }
 }
 
@@ -85,6 +88,9 @@ fn context(thread: &ThreadState, buffer: &mut Buffer) -> Written {
     Ok(match &thread.registers {
         Registers::X86_64(registers) => {
             MemoryWriter::alloc_with_val(buffer, x86_64(registers, thread.fpregs.as_deref()))?.location()
+        }
+        Registers::X86(registers) => {
+            MemoryWriter::alloc_with_val(buffer, x86(registers, thread.fpregs.as_deref()))?.location()
         }
         Registers::Aarch64(registers) => MemoryWriter::alloc_with_val(buffer, aarch64(registers))?.location(),
     })
@@ -130,6 +136,34 @@ fn x86_64(registers: &X86_64, fpregs: Option<&[u8]>) -> CONTEXT_AMD64 {
     }
     context.context_flags = flags.bits();
     context
+}
+
+fn x86(registers: &X86, fpregs: Option<&[u8]>) -> CONTEXT_X86 {
+    // CONTEXT_i386 with control, integer and segment registers; extended ones where they are known.
+    const FLAGS: u32 = 0x1_0000 | 0x7;
+    const EXTENDED: u32 = 0x20;
+    let saved = fpregs.and_then(|bytes| <[u8; 512]>::try_from(bytes).ok());
+    CONTEXT_X86 {
+        context_flags: FLAGS | if saved.is_some() { EXTENDED } else { 0 },
+        gs: registers.gs,
+        fs: registers.fs,
+        es: registers.es,
+        ds: registers.ds,
+        edi: registers.edi,
+        esi: registers.esi,
+        ebx: registers.ebx,
+        edx: registers.edx,
+        ecx: registers.ecx,
+        eax: registers.eax,
+        ebp: registers.ebp,
+        eip: registers.eip,
+        cs: registers.cs,
+        eflags: registers.eflags,
+        esp: registers.esp,
+        ss: registers.ss,
+        extended_registers: saved.unwrap_or([0; 512]),
+        ..CONTEXT_X86::default()
+    }
 }
 
 fn aarch64(registers: &Aarch64) -> CONTEXT_ARM64_OLD {

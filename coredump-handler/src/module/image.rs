@@ -1,4 +1,4 @@
-//! One ELF image: its headers, its sections, its notes. Owns the layout of a 64-bit little-endian ELF file.
+//! One ELF image: its headers, its sections, its notes. Owns what of a little-endian ELF file is used.
 //!
 //! Never opens a path and never decides whether an image belongs to a process (that is [`super`]). Every number in it
 //! was chosen by whoever wrote the file: sizes are bounded before anything is allocated, sums never wrap.
@@ -12,12 +12,10 @@ use lzma_rust2::XzReader;
 use object::read::{CompressedData, CompressionFormat};
 
 use super::section::{Section, Source};
-use crate::core::{u16_at, u32_at, u64_at};
+use crate::core::{u32_at, u64_at};
+use crate::elf::{self, Class, Header, ProgramHeader};
 use crate::memory::Memory;
 
-const HEADER_BYTES: usize = 64;
-const PROGRAM_HEADER_BYTES: usize = 56;
-const SECTION_HEADER_BYTES: usize = 64;
 const SECTION_LIMIT: u16 = 4096;
 const NOTES_LIMIT: u64 = 64 << 10;
 /// Images that exist in memory alone are small: the vDSO has two pages, a JIT's hand-made library a few more.
@@ -47,8 +45,9 @@ pub(crate) struct Load {
 }
 
 /// What the program headers of an image say, wherever they were read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Headers {
+    pub class: Class,
     pub loads: Vec<Load>,
     // (address, file offset, size)
     notes: Vec<(u64, u64, u64)>,
@@ -58,34 +57,30 @@ pub(crate) struct Headers {
 impl Headers {
     /// Parses an ELF header and its program headers. `read` gives bytes at an offset of the file.
     pub(crate) fn parse(read: impl Fn(u64, usize) -> Vec<u8>) -> Option<Headers> {
-        let header = read(0, HEADER_BYTES);
-        if header.get(..7)? != b"\x7fELF\x02\x01\x01" {
+        let header = Header::parse(&read(0, elf::HEADER_BYTES))?;
+        let (class, table) = (header.class, header.segments);
+        // What only carries debug information for others need not have any.
+        let mut headers = Headers { class, loads: Vec::new(), notes: Vec::new(), eh_frame_hdr: None };
+        if table.rows == 0 {
+            return Some(headers);
+        }
+        let size = ProgramHeader::bytes(class);
+        let length = usize::from(table.rows) * size;
+        let bytes = read(table.offset, length);
+        if table.row_bytes != size || bytes.len() < length {
             return None;
         }
-        let (offset, size, count) =
-            (u64_at(&header, 32)?, usize::from(u16_at(&header, 54)?), u16_at(&header, 56)?);
-        if size != PROGRAM_HEADER_BYTES {
-            return None;
-        }
-        let length = usize::from(count) * PROGRAM_HEADER_BYTES;
-        let table = read(offset, length);
-        if count == 0 || table.len() < length {
-            return None;
-        }
-        let mut headers = Headers::default();
-        for row in table.chunks_exact(PROGRAM_HEADER_BYTES) {
-            let word = |at| u64_at(row, at).unwrap_or(0);
-            let (offset, address, file_size, memory_size) = (word(8), word(16), word(32), word(40));
-            match u32_at(row, 0)? {
+        for row in bytes.chunks_exact(size).filter_map(|row| ProgramHeader::parse(class, row)) {
+            match row.kind {
                 PT_LOAD => headers.loads.push(Load {
-                    address,
-                    memory_size,
-                    offset,
-                    file_size,
-                    executable: u32_at(row, 4)? & PF_X != 0,
+                    address: row.address,
+                    memory_size: row.memory_size,
+                    offset: row.offset,
+                    file_size: row.file_size,
+                    executable: row.flags & PF_X != 0,
                 }),
-                PT_NOTE => headers.notes.push((address, offset, file_size)),
-                PT_GNU_EH_FRAME => headers.eh_frame_hdr = Some((address, memory_size)),
+                PT_NOTE => headers.notes.push((row.address, row.offset, row.file_size)),
+                PT_GNU_EH_FRAME => headers.eh_frame_hdr = Some((row.address, row.memory_size)),
                 _ => {}
             }
         }
@@ -101,22 +96,17 @@ impl Headers {
     }
 }
 
-/// One row of the section table.
-struct SectionHeader {
+// One row of the section table, with its name.
+struct NamedSection {
     name: String,
-    kind: u32,
-    flags: u64,
-    address: u64,
-    offset: u64,
-    size: u64,
-    link: u32,
+    row: elf::SectionHeader,
 }
 
 /// An ELF image that can be read.
 pub(crate) struct Image {
     source: Rc<Source>,
     pub headers: Headers,
-    sections: Vec<SectionHeader>,
+    sections: Vec<NamedSection>,
 }
 
 impl Image {
@@ -155,6 +145,11 @@ impl Image {
         Some(Image { source, headers, sections })
     }
 
+    /// How wide its words are.
+    pub(crate) fn class(&self) -> Class {
+        self.headers.class
+    }
+
     /// Whether the file starts with `bytes`.
     pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
         self.source.read(0, bytes.len()) == bytes
@@ -164,7 +159,8 @@ impl Image {
     /// section headers do not.)
     pub(crate) fn build_ids(&self) -> Vec<Vec<u8>> {
         let segments = self.headers.notes.iter().map(|(_, offset, size)| (*offset, *size));
-        let sections = self.sections.iter().filter(|s| s.kind == SHT_NOTE).map(|s| (s.offset, s.size));
+        let sections =
+            self.sections.iter().filter(|s| s.row.kind == SHT_NOTE).map(|s| (s.row.offset, s.row.size));
         segments
             .chain(sections)
             .take(64)
@@ -198,19 +194,21 @@ impl Image {
 
     /// The section's address in the image.
     pub(crate) fn address(&self, name: &str) -> Option<u64> {
-        self.header(name).map(|header| header.address)
+        self.header(name).map(|header| header.row.address)
     }
 
     /// The address behind the section with this number.
     pub(crate) fn section_end(&self, number: u16) -> Option<u64> {
-        self.sections.get(usize::from(number)).map(|header| header.address.saturating_add(header.size))
+        self.sections
+            .get(usize::from(number))
+            .map(|header| header.row.address.saturating_add(header.row.size))
     }
 
     /// The full symbol table where there is one, else the dynamic one: symbols and their names.
     pub(crate) fn symbols(&self) -> Option<(Section, Section)> {
         [SHT_SYMTAB, SHT_DYNSYM].into_iter().find_map(|kind| {
-            let table = self.sections.iter().find(|s| s.kind == kind && s.size > 0)?;
-            let names = self.sections.get(table.link as usize)?;
+            let table = self.sections.iter().find(|s| s.row.kind == kind && s.row.size > 0)?;
+            let names = self.sections.get(table.row.link as usize)?;
             Some((self.open(table)?, self.open(names)?))
         })
     }
@@ -229,7 +227,7 @@ impl Image {
         }
         let (table, base) = self.eh_frame_hdr()?;
         let bases = BaseAddresses::default().set_eh_frame_hdr(base);
-        let table = EhFrameHdr::from(table.reader()).parse(&bases, 8).ok()?;
+        let table = EhFrameHdr::from(table.reader()).parse(&bases, self.class().word_bytes() as u8).ok()?;
         let address = table.eh_frame_ptr().direct().ok()?;
         // Where it ends nobody says: at the latest with its segment.
         let (offset, left) = self.offset_of(address)?;
@@ -254,47 +252,37 @@ impl Image {
         })
     }
 
-    fn header(&self, name: &str) -> Option<&SectionHeader> {
-        self.sections.iter().find(|s| s.name == name && s.kind != SHT_NOBITS && s.size > 0)
+    fn header(&self, name: &str) -> Option<&NamedSection> {
+        self.sections.iter().find(|s| s.name == name && s.row.kind != SHT_NOBITS && s.row.size > 0)
     }
 
-    fn open(&self, header: &SectionHeader) -> Option<Section> {
-        let section = Section::new(&self.source, header.offset, header.size);
-        if header.flags & SHF_COMPRESSED == 0 {
+    fn open(&self, header: &NamedSection) -> Option<Section> {
+        let section = Section::new(&self.source, header.row.offset, header.row.size);
+        if header.row.flags & SHF_COMPRESSED == 0 {
             return Some(section);
         }
-        let bytes = decompress(&section.whole(DECOMPRESSED_LIMIT as usize)?)?;
+        let bytes = decompress(self.class(), &section.whole(DECOMPRESSED_LIMIT as usize)?)?;
         let length = bytes.len() as u64;
         Some(Section::new(&Source::bytes(bytes), 0, length))
     }
 }
 
-fn section_table(source: &Source) -> Option<Vec<SectionHeader>> {
-    let header = source.read(0, HEADER_BYTES);
-    let (offset, size, count, names) =
-        (u64_at(&header, 40)?, u16_at(&header, 58)?, u16_at(&header, 60)?, u16_at(&header, 62)?);
-    if usize::from(size) != SECTION_HEADER_BYTES || count > SECTION_LIMIT {
+fn section_table(source: &Source) -> Option<Vec<NamedSection>> {
+    let header = Header::parse(&source.read(0, elf::HEADER_BYTES))?;
+    let (class, table) = (header.class, header.sections);
+    if table.row_bytes != elf::SectionHeader::bytes(class) || table.rows > SECTION_LIMIT {
         return None;
     }
-    let table = source.read(offset, usize::from(count) * SECTION_HEADER_BYTES);
-    let rows: Vec<&[u8]> = table.chunks_exact(SECTION_HEADER_BYTES).collect();
-    let names = rows.get(usize::from(names))?;
-    let names = source.read(u64_at(names, 24)?, u64_at(names, 32)?.min(1 << 20) as usize);
-    rows.into_iter()
-        .map(|row| {
-            let at = u32_at(row, 0)? as usize;
-            let name = names.get(at..).unwrap_or(&[]).split(|byte| *byte == 0).next().unwrap_or(&[]);
-            Some(SectionHeader {
-                name: String::from_utf8_lossy(name).into_owned(),
-                kind: u32_at(row, 4)?,
-                flags: u64_at(row, 8)?,
-                address: u64_at(row, 16)?,
-                offset: u64_at(row, 24)?,
-                size: u64_at(row, 32)?,
-                link: u32_at(row, 40)?,
-            })
-        })
-        .collect()
+    let bytes = source.read(table.offset, usize::from(table.rows) * table.row_bytes);
+    let rows: Vec<elf::SectionHeader> =
+        bytes.chunks_exact(table.row_bytes).filter_map(|row| elf::SectionHeader::parse(class, row)).collect();
+    let names = rows.get(usize::from(header.names))?;
+    let names = source.read(names.offset, names.size.min(1 << 20) as usize);
+    let name = |row: &elf::SectionHeader| {
+        let name = names.get(row.name as usize..).unwrap_or(&[]).split(|byte| *byte == 0).next();
+        String::from_utf8_lossy(name.unwrap_or(&[])).into_owned()
+    };
+    Some(rows.into_iter().map(|row| NamedSection { name: name(&row), row }).collect())
 }
 
 // ELF notes: name size, description size, type, name, description, each part padded to 4 bytes.
@@ -313,17 +301,19 @@ fn build_id_in_notes(mut bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
-    const COMPRESSION_HEADER_BYTES: usize = 24;
+// Its header: format, reserved (in 64-bit files), size, alignment.
+fn decompress(class: Class, bytes: &[u8]) -> Option<Vec<u8>> {
+    let (uncompressed_size, data) = match class {
+        Class::Bits32 => (u64::from(u32_at(bytes, 4)?), bytes.get(12..)?),
+        Class::Bits64 => (u64_at(bytes, 8)?, bytes.get(24..)?),
+    };
     let format = match u32_at(bytes, 0)? {
         1 => CompressionFormat::Zlib,
         2 => CompressionFormat::Zstandard,
         _ => return None,
     };
-    let uncompressed_size = u64_at(bytes, 8)?;
     if uncompressed_size > DECOMPRESSED_LIMIT {
         return None;
     }
-    let data = bytes.get(COMPRESSION_HEADER_BYTES..)?;
     CompressedData { format, data, uncompressed_size }.decompress().ok().map(|bytes| bytes.into_owned())
 }

@@ -1,15 +1,16 @@
 //! Symbol tables: the names that are left where there is no DWARF. Owns which of several symbols at one place wins.
 
-use crate::core::{u16_at, u32_at, u64_at};
+use crate::elf::{Class, SymbolRow};
 use crate::module::{Image, Section};
 
-const SYMBOL_BYTES: usize = 24;
 /// The largest table that is read: Chromium's has 2 million symbols.
 const TABLE_LIMIT: usize = 256 << 20;
 const NAME_LIMIT: usize = 64 << 10;
 /// A symbol without a size, as hand-written assembly has them, reaches at most this far.
 const UNSIZED_REACH: u64 = 4096;
 
+const STB_GLOBAL: u8 = 1;
+const STB_WEAK: u8 = 2;
 const STT_NOTYPE: u8 = 0;
 const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
@@ -30,6 +31,7 @@ struct Symbol {
     name: u32,
     // Lower is better: global or weak before local; then functions, what has no type, data.
     rank: u8,
+    weak: bool,
     // Where its section ends: what has no size reaches no farther.
     limit: u64,
 }
@@ -40,8 +42,10 @@ impl SymbolTable {
         let (table, names) = image.symbols()?;
         let bytes = table.whole(TABLE_LIMIT)?;
         let end_of = |section| image.section_end(section).unwrap_or(u64::MAX);
-        let mut symbols: Vec<Symbol> =
-            bytes.chunks_exact(SYMBOL_BYTES).filter_map(|row| symbol(row, end_of)).collect();
+        let mut symbols: Vec<Symbol> = {
+            let class = image.class();
+            bytes.chunks_exact(SymbolRow::bytes(class)).filter_map(|row| symbol(class, row, end_of)).collect()
+        };
         symbols.sort_unstable_by_key(|symbol| (symbol.address, symbol.rank, symbol.name));
         Some(SymbolTable { symbols, names })
     }
@@ -49,8 +53,10 @@ impl SymbolTable {
     /// The function at `address`.
     pub(super) fn name(&self, address: u64) -> Option<String> {
         // `sleep` is what people write, `__sleep` what its library calls it.
-        let names = find(&self.symbols, address).iter().filter_map(|symbol| self.text(symbol));
-        names.min_by_key(|name| name.bytes().take_while(|byte| *byte == b'_').count())
+        let found = find(&self.symbols, address).iter();
+        let named = found.filter_map(|symbol| Some((self.text(symbol)?, symbol.weak)));
+        let underscores = |name: &str| name.bytes().take_while(|byte| *byte == b'_').count();
+        named.min_by_key(|(name, weak)| (underscores(name), *weak)).map(|(name, _)| name)
     }
 
     fn text(&self, symbol: &Symbol) -> Option<String> {
@@ -65,12 +71,12 @@ impl SymbolTable {
     }
 }
 
-fn symbol(row: &[u8], end_of: impl Fn(u16) -> u64) -> Option<Symbol> {
-    let (name, info, section) = (u32_at(row, 0)?, *row.get(4)?, u16_at(row, 6)?);
-    let (binding, kind) = (info >> 4, info & 15);
+fn symbol(class: Class, row: &[u8], end_of: impl Fn(u16) -> u64) -> Option<Symbol> {
+    let row = SymbolRow::parse(class, row)?;
+    let (binding, kind) = (row.info >> 4, row.info & 15);
     if !matches!(kind, STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_GNU_IFUNC)
-        || matches!(section, SHN_UNDEF | SHN_ABS)
-        || name == 0
+        || matches!(row.section, SHN_UNDEF | SHN_ABS)
+        || row.name == 0
     {
         return None;
     }
@@ -80,11 +86,12 @@ fn symbol(row: &[u8], end_of: impl Fn(u16) -> u64) -> Option<Symbol> {
         _ => 0,
     };
     Some(Symbol {
-        address: u64_at(row, 8)?,
-        size: u64_at(row, 16)?,
-        name,
-        rank: kind + if matches!(binding, 1 | 2) { 0 } else { 4 },
-        limit: end_of(section),
+        address: row.address,
+        size: row.size,
+        name: row.name,
+        rank: kind + if matches!(binding, STB_GLOBAL | STB_WEAK) { 0 } else { 4 },
+        weak: binding == STB_WEAK,
+        limit: end_of(row.section),
     })
 }
 
@@ -114,7 +121,7 @@ mod tests {
     use super::*;
 
     fn at(address: u64, size: u64, name: u32, rank: u8) -> Symbol {
-        Symbol { address, size, name, rank, limit: 0x60 }
+        Symbol { address, size, name, rank, weak: false, limit: 0x60 }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use gimli::{
     FrameDescriptionEntry, Location, Reader, Register, RegisterRule, UnwindContext, UnwindSection, Value,
 };
 
+use super::Caller;
+use super::machine::{Machine, REGISTERS, Values};
 use super::stack::Stack;
-use super::{Caller, RIP, RSP, Values};
-use crate::module::{FrameSections, Module, SectionReader};
+use crate::module::{FrameSections, Module, Section, SectionReader};
 
 /// A file with more entries and no search table is not of this world.
 const INDEX_LIMIT: usize = 1 << 20;
@@ -28,9 +29,10 @@ pub(super) struct Rules<'m> {
     /// Whether the address lies in a signal trampoline.
     pub signal: bool,
     cfa: Cfa<'m>,
-    registers: [Rule<'m>; 17],
+    registers: Box<[Rule<'m>]>,
     encoding: Encoding,
     bias: u64,
+    machine: &'static Machine,
 }
 
 enum Cfa<'m> {
@@ -54,6 +56,7 @@ enum Rule<'m> {
 
 /// The tables of one module.
 pub(super) struct Tables<'m> {
+    machine: &'static Machine,
     sections: &'m FrameSections,
     bases: BaseAddresses,
     bias: u64,
@@ -70,7 +73,7 @@ struct Covered {
 }
 
 impl<'m> Tables<'m> {
-    pub(super) fn new(module: &'m Module) -> Self {
+    pub(super) fn new(module: &'m Module, machine: &'static Machine) -> Self {
         let sections = module.frame_sections();
         let mut bases = BaseAddresses::default();
         if let Some((_, address)) = &sections.eh_frame {
@@ -86,6 +89,7 @@ impl<'m> Tables<'m> {
             bases = bases.set_got(address);
         }
         Tables {
+            machine,
             sections,
             bases,
             bias: module.absolute(0),
@@ -101,7 +105,7 @@ impl<'m> Tables<'m> {
 
     fn in_eh_frame(&self, address: u64) -> Option<Rules<'m>> {
         let (section, base) = self.sections.eh_frame.as_ref()?;
-        let frames = EhFrame::from(section.reader());
+        let frames = self.eh_frame(section);
         let offset = match self.searched(address, *base) {
             Some(offset) => offset,
             None => {
@@ -145,19 +149,29 @@ impl<'m> Tables<'m> {
 
     fn in_debug_frame(&self, address: u64) -> Option<Rules<'m>> {
         let indices = self.debug_indices.get_or_init(|| {
-            self.sections
-                .debug_frames
-                .iter()
-                .map(|s| index(&DebugFrame::from(s.reader()), &self.bases))
-                .collect()
+            self.sections.debug_frames.iter().map(|s| index(&self.debug_frame(s), &self.bases)).collect()
         });
         self.sections.debug_frames.iter().zip(indices).find_map(|(section, index)| {
-            let frames = DebugFrame::from(section.reader());
+            let frames = self.debug_frame(section);
             let offset = covering(index, address)?;
             let entry =
                 frames.fde_from_offset(&self.bases, offset.into(), DebugFrame::cie_from_offset).ok()?;
             self.compile(&frames, &entry, address)
         })
+    }
+
+    fn eh_frame(&self, section: &'m Section) -> EhFrame<SectionReader<'m>> {
+        let mut frames = EhFrame::from(section.reader());
+        frames.set_address_size(self.machine.class.word_bytes() as u8);
+        frames.set_vendor(self.machine.vendor);
+        frames
+    }
+
+    fn debug_frame(&self, section: &'m Section) -> DebugFrame<SectionReader<'m>> {
+        let mut frames = DebugFrame::from(section.reader());
+        frames.set_address_size(self.machine.class.word_bytes() as u8);
+        frames.set_vendor(self.machine.vendor);
+        frames
     }
 
     fn compile<S: UnwindSection<SectionReader<'m>>>(
@@ -176,9 +190,14 @@ impl<'m> Tables<'m> {
             CfaRule::Expression(program) => Cfa::Program(program.get(frames).ok()?),
         };
         let return_register = entry.cie().return_address_register();
-        let registers = std::array::from_fn(|number| {
-            let register = if number == RIP { return_register } else { Register(number as u16) };
+        let pc = self.machine.pc;
+        let rule_of = |number| {
+            let register = if number == pc { return_register } else { Register(number as u16) };
             match row.register(register) {
+                // A function that has not saved its return address still has it where the call left it.
+                None | Some(RegisterRule::SameValue) if number == pc && self.machine.link.is_some() => {
+                    Rule::In(return_register.0.into())
+                }
                 None => Rule::Unspecified,
                 Some(RegisterRule::Undefined) => Rule::Undefined,
                 Some(RegisterRule::SameValue) => Rule::Same,
@@ -194,14 +213,16 @@ impl<'m> Tables<'m> {
                 Some(RegisterRule::Constant(value)) => Rule::Constant(value),
                 Some(_) => Rule::Unknown,
             }
-        });
+        };
+        let registers = (0..self.machine.count).map(rule_of).collect();
         let (signal, encoding) = (entry.is_signal_trampoline(), entry.cie().encoding());
-        Some(Rules { signal, cfa, registers, encoding, bias: self.bias })
+        Some(Rules { signal, cfa, registers, encoding, bias: self.bias, machine: self.machine })
     }
 }
 
-/// The caller's registers by `rules`.
-pub(super) fn apply(rules: &Rules<'_>, values: &Values, stack: &Stack<'_>) -> Caller {
+/// The caller's registers by `rules`. `exact`: the frame was interrupted and calls nobody.
+pub(super) fn apply(rules: &Rules<'_>, values: &Values, exact: bool, stack: &Stack<'_>) -> Caller {
+    let machine = rules.machine;
     let run = |program: &Program<'_>, start| evaluate(program, rules, start, values, stack);
     let cfa = match &rules.cfa {
         Cfa::Offset(register, offset) => {
@@ -210,25 +231,29 @@ pub(super) fn apply(rules: &Rules<'_>, values: &Values, stack: &Stack<'_>) -> Ca
         Cfa::Program(program) => run(program, None),
     };
     let Some(cfa) = cfa else { return Caller::Unknown };
-    let mut next: Values = [None; 17];
+    let mut next: Values = [None; REGISTERS];
     for (number, rule) in rules.registers.iter().enumerate() {
         next[number] = match rule {
             // By the ABI a function gives these back as they were, and its caller's stack begins at the CFA.
-            Rule::Unspecified if matches!(number, 3 | 6 | 12..=15) => values[number],
-            Rule::Unspecified if number == RSP => Some(cfa),
+            Rule::Unspecified if machine.preserved.contains(&number) => values[number],
+            Rule::Unspecified if Some(number) == machine.link => values[number],
+            Rule::Unspecified if number == machine.sp => Some(cfa),
             Rule::Unspecified | Rule::Unknown => None,
-            Rule::Undefined if number == RIP => return Caller::None,
+            Rule::Undefined if number == machine.pc => return Caller::None,
             Rule::Undefined => None,
             Rule::Same => values[number],
             Rule::At(offset) => stack.word(cfa.wrapping_add_signed(*offset)),
             Rule::Is(offset) => Some(cfa.wrapping_add_signed(*offset)),
+            // Who has called has overwritten it.
+            Rule::In(register) if number == machine.pc && machine.link == Some(*register) && !exact => None,
             Rule::In(register) => values.get(*register).copied().flatten(),
             Rule::AtProgram(program) => run(program, Some(cfa)).and_then(|address| stack.word(address)),
             Rule::IsProgram(program) => run(program, Some(cfa)),
             Rule::Constant(value) => Some(*value),
         };
     }
-    match (next[RIP], next[RSP]) {
+    next[machine.pc] = next[machine.pc].map(|pc| machine.code_address(pc));
+    match (next[machine.pc], next[machine.sp]) {
         (Some(_), Some(_)) => Caller::Found { values: next, trust: Trust::Cfi, exact: rules.signal },
         _ => Caller::Unknown,
     }

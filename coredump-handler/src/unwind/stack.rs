@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use crate::elf::Class;
 use crate::memory::Memory;
 
 const PAGE: usize = 4096;
@@ -11,6 +12,7 @@ const SLOTS: usize = 8;
 /// A thread's memory during one walk.
 pub(super) struct Stack<'a> {
     memory: &'a dyn Memory,
+    class: Class,
     pages: RefCell<[Page; SLOTS]>,
 }
 
@@ -21,8 +23,8 @@ struct Page {
 }
 
 impl<'a> Stack<'a> {
-    pub(super) fn new(memory: &'a dyn Memory) -> Self {
-        Stack { memory, pages: RefCell::default() }
+    pub(super) fn new(memory: &'a dyn Memory, class: Class) -> Self {
+        Stack { memory, class, pages: RefCell::default() }
     }
 
     /// The word at `address`.
@@ -33,20 +35,21 @@ impl<'a> Stack<'a> {
         if page.number != number || page.bytes.is_empty() {
             *page = Page { number, bytes: self.memory.read_vec(number * PAGE as u64, PAGE) };
         }
-        match page.bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()) {
-            Some(bytes) => Some(u64::from_le_bytes(bytes)),
-            // The word lies on two pages, or what can be read starts within the page.
-            None => self.memory.read_u64(address),
-        }
+        // Else the word lies on two pages, or what can be read starts within the page.
+        self.class.word(&page.bytes, at).or_else(|| self.read(address, self.class.word_bytes()))
     }
 
     /// The `size` bytes at `address` as a number, as a DWARF expression wants them.
     pub(super) fn number(&self, address: u64, size: u8) -> Option<u64> {
-        if size == 8 {
+        if usize::from(size) == self.class.word_bytes() {
             return self.word(address);
         }
+        self.read(address, size.into())
+    }
+
+    fn read(&self, address: u64, size: usize) -> Option<u64> {
         let mut bytes = [0; 8];
-        let wanted = bytes.get_mut(..usize::from(size))?;
+        let wanted = bytes.get_mut(..size)?;
         (self.memory.read(address, wanted) == wanted.len()).then_some(u64::from_le_bytes(bytes))
     }
 }

@@ -45,6 +45,9 @@ pub struct Options {
     /// Keep programs, cores and reports in DIR
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Take this foretrace-capture instead of building one
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 // A victim that was prepared, and where.
@@ -68,7 +71,13 @@ struct Compared {
 /// Not root, a victim that cannot be built or does not crash, or fewer frames than the bar asks for.
 pub fn run(options: &Options) -> Result<()> {
     let wanted = |victim: &&Victim| options.filter.as_ref().is_none_or(|part| victim.name.contains(part));
-    build::cargo(["build", "--release", "--package", "foretrace-capture"])?;
+    let program = match &options.program {
+        Some(file) => file.clone(),
+        None => {
+            build::cargo(["build", "--release", "--package", "foretrace-capture"])?;
+            build::release_folder().join("foretrace-capture")
+        }
+    };
     let temporary = tempfile::tempdir()?;
     let folder = options.keep.as_deref().unwrap_or(temporary.path());
     let mut prepared = Vec::new();
@@ -87,19 +96,30 @@ pub fn run(options: &Options) -> Result<()> {
     let mut rows = Vec::new();
     for one in &prepared {
         interrupt::check()?;
-        rows.push(examine(one).with_context(|| format!("victim {}", one.victim.name))?);
+        rows.push(examine(one, &program).with_context(|| format!("victim {}", one.victim.name))?);
     }
     print(&rows, &missing, options.json);
     judge(&rows)
 }
 
 fn is_there(tool: &str) -> bool {
+    if tool == "gcc-i386" {
+        return can_build_for_i386();
+    }
     Command::new("sh")
         .args(["-c", "command -v \"$1\"", "which", tool])
         .env("PATH", search_path())
         .stdout(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+// gcc is there or not; its 32-bit half is another package.
+fn can_build_for_i386() -> bool {
+    Command::new("gcc")
+        .args(["-m32", "-print-libgcc-file-name"])
+        .output()
+        .is_ok_and(|answer| Path::new(String::from_utf8_lossy(&answer.stdout).trim()).is_file())
 }
 
 // Debian keeps Go where no PATH leads.
@@ -111,6 +131,8 @@ fn shell(script: &str, folder: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-ec", script]).current_dir(folder).env("PATH", search_path());
     command.env("S", checkout().join("tests/victims/crashes"));
+    // The kernel's headers, also where the package that links them for 32-bit programs is not installed.
+    command.env("GCC32", "gcc -m32 -idirafter /usr/include/x86_64-linux-gnu");
     // Go and Rust keep their caches below it.
     command.env("GOCACHE", folder.join("../go-cache")).env("GOFLAGS", "-mod=mod").env("GO111MODULE", "off");
     command.stdin(Stdio::null());
@@ -160,15 +182,18 @@ fn crash(prepared: &[Prepared]) -> Result<()> {
 
 fn core_in(folder: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    entries.into_iter().find(|path| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("core."))
-    })
+    let cores = entries.filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("core.") || name.ends_with(".core"))
+    });
+    // QEMU writes its program's core under a name of its own, and then dies as its program did.
+    cores.max_by_key(|path| path.extension().is_some_and(|extension| extension == "core"))
 }
 
-fn examine(one: &Prepared) -> Result<Compared> {
+fn examine(one: &Prepared, program: &Path) -> Result<Compared> {
     let core = core_in(&one.folder).context("the core is gone")?;
     let began = Instant::now();
-    let report = import(&core, &one.folder)?;
+    let report = import(program, &core, &one.folder)?;
     let ours = began.elapsed().as_secs_f64();
     let began = Instant::now();
     let threads = gdb(&core, &one.folder, &report)?;
@@ -196,11 +221,11 @@ fn examine(one: &Prepared) -> Result<Compared> {
     Ok(Compared { victim: one.victim, threads: threads.len(), outcome, unnamed, seconds })
 }
 
-fn import(core: &Path, folder: &Path) -> Result<Report> {
+fn import(program: &Path, core: &Path, folder: &Path) -> Result<Report> {
     let root = folder.join("root");
     fs::create_dir_all(&root)?;
-    let mut program = Command::new(build::release_folder().join("foretrace-capture"));
-    let made = program.arg("--root").arg(&root).args(["--json", "import"]).arg(core).output()?;
+    let made =
+        Command::new(program).arg("--root").arg(&root).args(["--json", "import"]).arg(core).output()?;
     ensure!(made.status.success(), "no report: {}", String::from_utf8_lossy(&made.stderr));
     let made: serde_json::Value = serde_json::from_slice(&made.stdout)?;
     let path = made["path"].as_str().context("the report has no path")?;
@@ -248,7 +273,8 @@ impl GdbFrame {
 fn gdb(core: &Path, folder: &Path, report: &Report) -> Result<Vec<GdbThread>> {
     let exe = report.program.exe.as_deref().context("the report names no program")?;
     let script = checkout().join("xtask/src/check/gdb/frames.py");
-    let mut program = Command::new("gdb");
+    let foreign = report.system.arch == "aarch64";
+    let mut program = Command::new(if foreign { "gdb-multiarch" } else { "gdb" });
     program.args(["-nx", "-batch", "-q", "-iex", "set auto-load off", "-iex", "set debuginfod enabled off"]);
     program.args(["-ex", "set backtrace past-main on", "-ex", &format!("source {}", script.display())]);
     program.arg(exe).arg(core).current_dir(folder).env_remove("DEBUGINFOD_URLS");

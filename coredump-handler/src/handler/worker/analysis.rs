@@ -65,7 +65,8 @@ impl Worker<'_> {
         let modules = held.modules.as_ref().filter(|_| self.task.effort.analysis);
         let (none, _) = Modules::new(&[], &Nothing, &mut |_| None);
         let modules = modules.unwrap_or(&none);
-        let (threads, problems) = backtrace::threads(head, &held.names, modules, &held.stacks, true);
+        let (threads, problems) =
+            backtrace::threads(head, &held.names, modules, &held.stacks, &Nothing, true);
         self.collected.problems.extend(problems);
         self.collected.threads = threads;
         self.collected.signature = self.signature(held);

@@ -9,6 +9,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::{KEPT_MINIDUMP, Refusal, Worker, os_release, whole, with_source};
 use crate::attachment;
 use crate::core::{self, CoreHead};
+use crate::elf::Class;
 use crate::handler::channel::{Progress, Question, Stage, Told};
 use crate::handler::{state, storm};
 use crate::maps::{self, Mapping};
@@ -325,6 +326,7 @@ impl Worker<'_> {
             ("environ", Part::Environ),
             ("cmdline", Part::CommandLine),
         ];
+        let class = held.head.as_ref().map_or(Class::Bits64, |head| Class::of_machine(head.machine));
         for (name, part) in KEPT {
             if part.reads_memory() && !self.task.effort.memory {
                 continue;
@@ -336,7 +338,7 @@ impl Worker<'_> {
             };
             let Some(bytes) = bytes else { continue };
             let reduced = match part {
-                Part::Auxv => state::auxiliary_vector(&bytes),
+                Part::Auxv => state::auxiliary_vector(&bytes, class),
                 Part::Descriptors => state::descriptors(&bytes),
                 Part::Environ => state::environment(&bytes, &self.task.environment),
                 Part::CommandLine => state::command_line(&bytes),

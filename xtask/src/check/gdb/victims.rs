@@ -137,6 +137,35 @@ pub const VICTIMS: &[Victim] = &[
          -update-debug-sections >bolt.log 2>&1",
         "./victim handler",
     ),
+    // Another word size, and another machine: there QEMU writes the core.
+    native("i386", "gcc-i386", "$GCC32 -O2 -g $S/calls.c -o victim", "./victim segv"),
+    native(
+        "i386-abort",
+        "gcc-i386",
+        "$GCC32 -O1 -g -fno-pie -no-pie $S/calls.c -o victim",
+        "./victim abort",
+    ),
+    native("i386-null-call", "gcc-i386", "$GCC32 -O2 -g $S/calls.c -o victim", "./victim null-call"),
+    native("i386-handler", "gcc-i386", "$GCC32 -O2 -g $S/calls.c -o victim", "./victim handler"),
+    native("i386-static", "gcc-i386", "$GCC32 -O2 -g -static $S/calls.c -o victim", "./victim crowd"),
+    native(
+        "aarch64",
+        "aarch64-linux-gnu-gcc qemu-aarch64 gdb-multiarch",
+        "aarch64-linux-gnu-gcc -O2 -g -static $S/calls.c -o victim",
+        "qemu-aarch64 ./victim segv",
+    ),
+    native(
+        "aarch64-handler",
+        "aarch64-linux-gnu-gcc qemu-aarch64 gdb-multiarch",
+        "aarch64-linux-gnu-gcc -O0 -g -static $S/calls.c -o victim",
+        "qemu-aarch64 ./victim fault-handler",
+    ),
+    native(
+        "aarch64-null-call",
+        "aarch64-linux-gnu-gcc qemu-aarch64 gdb-multiarch",
+        "aarch64-linux-gnu-gcc -O1 -g -static -mbranch-protection=standard $S/calls.c -o victim",
+        "qemu-aarch64 -cpu max ./victim null-call",
+    ),
     // C++.
     native("c++-throw", "g++", "g++ -O0 -g $S/exceptions.cpp -o victim", "./victim throw"),
     native("c++-unwinding", "g++", "g++ -O2 -g $S/exceptions.cpp -o victim", "./victim destructor"),
