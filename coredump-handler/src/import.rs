@@ -15,7 +15,7 @@ use foretrace_report::text::escape;
 use foretrace_ring::{Snapshot, layout};
 
 use crate::assemble::Collected;
-use crate::core::{self, CoreError, CoreHead, EM_386, EM_AARCH64};
+use crate::core::{self, CoreError, CoreHead, EM_386, EM_AARCH64, MappedFile};
 use crate::elf::Class;
 use crate::handler::state;
 use crate::maps::{self, Mapping};
@@ -23,7 +23,7 @@ use crate::memory::{CoreMemory, Memory};
 use crate::minidump::{self, Files, Image};
 use crate::module::{Modules, Places};
 use crate::reported::{self, Reported};
-use crate::{attachment, backtrace, package, stack, trail};
+use crate::{attachment, backtrace, module, package, stack, trail};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -41,9 +41,14 @@ pub struct Request {
 /// # Errors
 /// A file that cannot be read, or is no core of a known machine.
 pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
-    let head = core::read_file(&core)?;
-    let maps = maps::from_core(&head);
+    let mut head = core::read_file(&core)?;
     let memory = CoreMemory::new(core, &head.segments);
+    name_program(&mut head, request.exe.as_deref());
+    if head.files.is_empty() {
+        let what = "the core names no files, so nothing has a name; `--exe FILE` gives the program's own";
+        head.problems.push(Problem::new("modules", what));
+    }
+    let maps = maps::from_core(&head);
     let exe = executable(&head);
     let program = Program { name: head.name.clone(), exe: exe.clone(), pid: head.pid, package: None };
     let mut all = Collected::new(request.id, Kind::Crash, request.time.1.clone(), program);
@@ -124,6 +129,19 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
         Err(error) => all.problem("minidump", error.to_string()),
     }
     Ok(all)
+}
+
+// Some cores name no files. Then the program that was given is placed by where its program headers are.
+fn name_program(head: &mut CoreHead, exe: Option<&Path>) {
+    const AT_PHDR: u64 = 3;
+    let Some(exe) = exe.filter(|_| head.files.is_empty()).and_then(|exe| exe.canonicalize().ok()) else {
+        return;
+    };
+    let parts = || module::placed(open_regular(&exe)?, head.auxv_value(AT_PHDR)?);
+    let Some(parts) = parts() else { return };
+    let path = exe.to_string_lossy().into_owned();
+    let file = |(start, end, offset)| MappedFile { start, end, offset, path: path.clone() };
+    head.files.extend(parts.into_iter().map(file));
 }
 
 // The file behind the program's entry point; else the first mapped file.

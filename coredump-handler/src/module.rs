@@ -203,6 +203,12 @@ impl Modules {
     }
 }
 
+/// Where a program's file is mapped in a process whose program headers lie at `headers`: what a core tells that names
+/// no files, as QEMU's. Start, end and offset of each part; `None` where the file is no ELF file of that shape.
+pub fn placed(program: File, headers: u64) -> Option<Vec<(u64, u64, u64)>> {
+    Image::from_file(program)?.placed(headers)
+}
+
 fn may_start_image(mapping: &Mapping) -> bool {
     mapping.offset == 0 && (mapping.path.starts_with('/') || mapping.path == "[vdso]")
 }

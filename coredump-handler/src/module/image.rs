@@ -125,15 +125,15 @@ impl Image {
     pub(crate) fn from_memory(headers: &Headers, memory: &dyn Memory, bias: u64) -> Option<Image> {
         let (table, _) = headers.eh_frame_hdr?;
         memory.read_u64(bias.wrapping_add(table))?;
-        let end = headers.loads.iter().map(|load| load.offset.saturating_add(load.file_size)).max()?;
-        if end > MEMORY_IMAGE_LIMIT {
-            return None;
-        }
+        let end_of = |load: &Load| load.offset.saturating_add(load.file_size);
+        let last = headers.loads.iter().map(end_of).max()?;
+        // The rest of the last page comes with it: of the vDSO that is its section table.
+        let end = last.checked_next_multiple_of(4096).filter(|end| *end <= MEMORY_IMAGE_LIMIT)?;
         let mut bytes = vec![0; end as usize];
         for load in &headers.loads {
-            // Both ends are at most `end`, which fits.
-            let (from, to) = (load.offset as usize, load.offset.saturating_add(load.file_size) as usize);
-            let Some(into) = bytes.get_mut(from..to) else { continue };
+            let to = if end_of(load) == last { end } else { end_of(load) };
+            // Both are at most `end`, which fits.
+            let Some(into) = bytes.get_mut(load.offset as usize..to as usize) else { continue };
             memory.read(bias.wrapping_add(load.address), into);
         }
         Image::from_bytes(bytes)
@@ -143,6 +143,21 @@ impl Image {
         let headers = Headers::parse(|offset, length| source.read(offset, length))?;
         let sections = section_table(&source).unwrap_or_default();
         Some(Image { source, headers, sections })
+    }
+
+    /// Where its loaded parts are mapped in a process whose program headers lie at `headers`: start, end, offset.
+    pub(crate) fn placed(&self, headers: u64) -> Option<Vec<(u64, u64, u64)>> {
+        let table = Header::parse(&self.source.read(0, elf::HEADER_BYTES))?.segments.offset;
+        let holds = |load: &&Load| load.offset <= table && table - load.offset < load.file_size;
+        let first = self.headers.loads.iter().find(holds)?;
+        let bias = headers.wrapping_sub(first.address.wrapping_add(table - first.offset));
+        let within = |load: &Load| load.address % 4096;
+        let place = |load: &Load| {
+            let start = bias.wrapping_add(load.address - within(load));
+            let size = load.file_size.checked_add(within(load))?.checked_next_multiple_of(4096)?;
+            Some((start, start.checked_add(size)?, load.offset.checked_sub(within(load))?))
+        };
+        self.headers.loads.iter().map(place).collect()
     }
 
     /// How wide its words are.

@@ -224,8 +224,13 @@ fn examine(one: &Prepared, program: &Path) -> Result<Compared> {
 fn import(program: &Path, core: &Path, folder: &Path) -> Result<Report> {
     let root = folder.join("root");
     fs::create_dir_all(&root)?;
-    let made =
-        Command::new(program).arg("--root").arg(&root).args(["--json", "import"]).arg(core).output()?;
+    let mut made = Command::new(program);
+    made.arg("--root").arg(&root).args(["--json", "import"]).arg(core);
+    // QEMU's cores name no files.
+    if core.extension().is_some_and(|extension| extension == "core") {
+        made.arg("--exe").arg(folder.join("victim"));
+    }
+    let made = made.output()?;
     ensure!(made.status.success(), "no report: {}", String::from_utf8_lossy(&made.stderr));
     let made: serde_json::Value = serde_json::from_slice(&made.stdout)?;
     let path = made["path"].as_str().context("the report has no path")?;

@@ -140,6 +140,9 @@ fn own_name(name: &str) -> String {
     let clones = [".cold", ".part", ".constprop", ".isra", ".localalias", ".llvm"];
     let end = clones.iter().filter_map(|clone| last.find(clone)).min().unwrap_or(last.len());
     let last = &last[..end];
+    // A static variable of a function has a number.
+    let last =
+        last.trim_end_matches(|letter: char| letter.is_ascii_digit()).strip_suffix('.').unwrap_or(last);
     // One function of the C library, several symbols: which of them a table gives first is chance.
     let last = last.trim_start_matches("__GI_").trim_start_matches('_').trim_end_matches("_impl");
     if last.is_empty() { name.to_owned() } else { last.to_owned() }
@@ -167,9 +170,10 @@ mod tests {
             ("panics::measure::he0a1eead9105d6c5", "panics::measure"),
             (
                 "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-                "core::ops::function::FnOnce::call_once<u32, ()>",
+                "core::ops::function::FnOnce::call_once<u32>",
             ),
             ("_sleep", "__sleep"),
+            ("code.0", "code"),
             ("std::function<int(int)>::operator()(int) const", "std::function<int (int)>::operator()"),
         ] {
             assert!(agree(left, right), "{} and {}", own_name(left), own_name(right));

@@ -139,12 +139,7 @@ pub const VICTIMS: &[Victim] = &[
     ),
     // Another word size, and another machine: there QEMU writes the core.
     native("i386", "gcc-i386", "$GCC32 -O2 -g $S/calls.c -o victim", "./victim segv"),
-    native(
-        "i386-abort",
-        "gcc-i386",
-        "$GCC32 -O1 -g -fno-pie -no-pie $S/calls.c -o victim",
-        "./victim abort",
-    ),
+    native("i386-abort", "gcc-i386", "$GCC32 -O1 -g -fno-pie -no-pie $S/calls.c -o victim", "./victim abort"),
     native("i386-null-call", "gcc-i386", "$GCC32 -O2 -g $S/calls.c -o victim", "./victim null-call"),
     native("i386-handler", "gcc-i386", "$GCC32 -O2 -g $S/calls.c -o victim", "./victim handler"),
     native("i386-static", "gcc-i386", "$GCC32 -O2 -g -static $S/calls.c -o victim", "./victim crowd"),
