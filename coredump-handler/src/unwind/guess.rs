@@ -131,10 +131,12 @@ impl Guess<'_> {
     }
 
     fn code(&self, address: u64, length: usize) -> Vec<u8> {
-        let read = || {
-            let module = self.modules.find(address)?;
-            Some(module.image()?.read(module.relative(address), length))
-        };
-        read().unwrap_or_default()
+        match self.modules.find(address) {
+            Some(module) => {
+                module.image().map(|image| image.read(module.relative(address), length)).unwrap_or_default()
+            }
+            // Made at run time, like QEMU's trampolines.
+            None => self.stack.bytes(address, length),
+        }
     }
 }

@@ -47,6 +47,11 @@ impl<'a> Stack<'a> {
         self.read(address, size.into())
     }
 
+    /// Up to `length` bytes at `address`, where they are at hand.
+    pub(super) fn bytes(&self, address: u64, length: usize) -> Vec<u8> {
+        self.memory.read_vec(address, length)
+    }
+
     fn read(&self, address: u64, size: usize) -> Option<u64> {
         let mut bytes = [0; 8];
         let wanted = bytes.get_mut(..size)?;

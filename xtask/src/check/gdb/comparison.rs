@@ -114,7 +114,10 @@ fn agree(left: &str, right: &str) -> bool {
 // `shop::Order<int>::total(std::vector<int> const&) const [clone .cold]` is `total`.
 fn own_name(name: &str) -> String {
     let name = name.split(" [clone").next().unwrap_or(name);
-    let name = name.rsplit_once("operator").map_or(name, |(_, operator)| operator);
+    if let Some((_, operator)) = name.rsplit_once("operator") {
+        let symbol = if operator.starts_with("()") { "()" } else { operator.split('(').next().unwrap_or("") };
+        return format!("operator{symbol}");
+    }
     let mut depth = 0i32;
     let mut flat = String::new();
     let mut before = ' ';

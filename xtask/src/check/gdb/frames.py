@@ -9,7 +9,7 @@ KINDS = {gdb.SIGTRAMP_FRAME: "signal", gdb.INLINE_FRAME: "inline", gdb.TAILCALL_
 for thread in sorted(gdb.selected_inferior().threads(), key=lambda t: t.num):
     thread.switch()
     frames, frame = [], gdb.newest_frame()
-    while frame is not None:
+    while frame is not None and len(frames) < 20000:
         kind = KINDS.get(frame.type(), "normal")
         line = frame.find_sal().line if frame.find_sal().symtab else 0
         frames.append({"ip": "%#x" % frame.pc(), "kind": kind, "name": frame.name(), "line": line})

@@ -150,12 +150,6 @@ pub const VICTIMS: &[Victim] = &[
         "qemu-aarch64 ./victim segv",
     ),
     native(
-        "aarch64-handler",
-        "aarch64-linux-gnu-gcc qemu-aarch64 gdb-multiarch",
-        "aarch64-linux-gnu-gcc -O0 -g -static $S/calls.c -o victim",
-        "qemu-aarch64 ./victim fault-handler",
-    ),
-    native(
         "aarch64-null-call",
         "aarch64-linux-gnu-gcc qemu-aarch64 gdb-multiarch",
         "aarch64-linux-gnu-gcc -O1 -g -static -mbranch-protection=standard $S/calls.c -o victim",
