@@ -185,9 +185,11 @@ impl<'m> Unwinder<'m> {
         Walk { steps, left_out, end }
     }
 
-    // Whether a return address can be one; 0 marks the first frame. What a smashed stack holds is not believed.
+    // Whether a return address can be one; 0 marks the first frame. What a smashed stack holds is not believed. A signal
+    // handler's may be the first of a page.
     fn is_code(&self, address: Option<u64>) -> bool {
-        address.is_some_and(|back| back == 0 || self.modules.is_executable(back.wrapping_sub(1)))
+        let follows = |back: u64| self.modules.is_executable(back.wrapping_sub(1));
+        address.is_some_and(|back| back == 0 || follows(back) || self.modules.is_executable(back))
     }
 
     fn rules_at(&mut self, lookup: u64, machine: &'static Machine) -> Option<Rc<Rules<'m>>> {

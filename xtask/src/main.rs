@@ -27,8 +27,6 @@ enum Command {
     Test(test::Options),
     /// Measure, beside the limit and the peers
     Bench(bench::Options),
-    /// Hold the product against tools that do the same
-    Check(check::Options),
     /// Prove for minutes what happens once in a million
     Soak(soak::Options),
     /// Prove with tools of their own: loom, Miri, libFuzzer
@@ -41,7 +39,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
-        Command::Check(options) => check::run(&options),
         Command::Soak(options) => soak::run(&options),
         Command::Check(options) => check::run(&options),
     }
