@@ -268,6 +268,7 @@ impl Still {
         let note = all.trails.first().map(|(source, _)| format!("trace/{source}"));
         let read = |part| process.read(part).ok();
         let (cpuinfo, status, limits) = (read(Part::Processors), read(Part::Status), read(Part::Limits));
+        let descriptors = read(Part::Descriptors);
         let input = minidump::Input {
             time: request.time.0,
             head: &self.head,
@@ -283,6 +284,7 @@ impl Still {
                 cpuinfo: cpuinfo.as_deref(),
                 status: status.as_deref(),
                 limits: limits.as_deref(),
+                descriptors: descriptors.as_deref(),
             },
             annotations: &reported::public_annotations(&all.trails),
             trail_note: note.as_deref(),

@@ -8,6 +8,7 @@
 //! header │ directory │ one stream after another, each with what it points to in front of it
 //! ```
 
+mod handles;
 mod loader;
 mod memory;
 mod modules;
@@ -66,6 +67,8 @@ pub struct Files<'a> {
     pub maps: Option<&'a [u8]>,
     /// `/etc/os-release`
     pub os_release: Option<&'a [u8]>,
+    /// Open descriptors: number, tab, target, NUL
+    pub descriptors: Option<&'a [u8]>,
 }
 
 /// A loaded ELF image.
@@ -98,6 +101,9 @@ pub enum MinidumpError {
     #[error("the minidump could not be laid out")]
     Layout(#[from] MemoryWriterError),
 }
+
+/// The type of our own stream: the text of [`Input::trail_note`]. Types above 0xffff are the user's; `FT`.
+pub const TRAIL_STREAM: u32 = 0x4654_0001;
 
 // A stream's place. Text and lists lie in front of the stream that points to them.
 type Written = Result<MDLocationDescriptor, MinidumpError>;
@@ -135,10 +141,18 @@ pub fn write(input: &Input<'_>) -> Result<(Vec<u8>, Vec<Problem>), MinidumpError
     for (kind, text) in system::texts(input) {
         stream(kind, bytes(&mut buffer, &text));
     }
+    if let Some(records) = input.files.descriptors {
+        stream(MDStreamType::HandleDataStream, handles::list(records, &mut buffer)?);
+    }
     stream(MDStreamType::CrashpadInfoStream, system::annotations(input, &mut buffer)?);
     let known: Vec<&Problem> = input.head.problems.iter().chain(&problems).collect();
     if let Ok(text) = serde_json::to_vec(&known) {
         stream(MDStreamType::MozSoftErrors, bytes(&mut buffer, &text));
+    }
+
+    if let Some(note) = input.trail_note {
+        let location = bytes(&mut buffer, note.as_bytes());
+        streams.push(MDRawDirectory { stream_type: TRAIL_STREAM, location });
     }
 
     let count = streams.len() as u32;

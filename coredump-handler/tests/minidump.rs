@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use foretrace_capture::core::{CoreHead, read_file};
 use foretrace_capture::maps::{self, Mapping};
 use foretrace_capture::memory::{CoreMemory, Memory};
-use foretrace_capture::minidump::{Files, Image, Input, write};
+use foretrace_capture::minidump::{Files, Image, Input, TRAIL_STREAM, write};
 use foretrace_capture::module::Modules;
 use foretrace_capture::stack::{self, Limits};
 use minidump::format::MINIDUMP_STREAM_TYPE as Stream;
 use minidump::system_info::{Cpu, Os};
 use minidump::{
-    Minidump, MinidumpCrashpadInfo, MinidumpException, MinidumpMemoryInfoList, MinidumpMemoryList,
-    MinidumpModuleList, MinidumpSystemInfo, MinidumpThreadList, MinidumpThreadNames, Module,
-    UnifiedMemoryList,
+    Minidump, MinidumpCrashpadInfo, MinidumpException, MinidumpHandleDataStream, MinidumpMemoryInfoList,
+    MinidumpMemoryList, MinidumpModuleList, MinidumpSystemInfo, MinidumpThreadList, MinidumpThreadNames,
+    Module, UnifiedMemoryList,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -51,7 +51,11 @@ impl Core {
             images: &images,
             thread_names: names,
             system: "Linux 6.1.0 #1 SMP x86_64",
-            files: Files { cpuinfo: Some(cpuinfo), ..Files::default() },
+            files: Files {
+                cpuinfo: Some(cpuinfo),
+                descriptors: Some(b"0\t/dev/null\07\tsocket:[81]\0no number\0"),
+                ..Files::default()
+            },
             annotations,
             trail_note: Some("trace/ring-1"),
         };
@@ -139,8 +143,32 @@ fn mappings_annotations_and_the_trails_place_are_in_it() {
     let notes = dump.get_stream::<MinidumpCrashpadInfo>().unwrap().simple_annotations;
     assert_eq!(notes["channel"], "nightly \u{1f680}");
     assert_eq!(notes["foretrace.trail"], "trace/ring-1");
+    assert_eq!(dump.get_raw_stream(TRAIL_STREAM).unwrap(), b"trace/ring-1");
     assert_eq!(dump.get_raw_stream(Stream::LinuxMaps as u32).unwrap(), maps::text(&core.maps).as_bytes());
     assert_eq!(dump.get_raw_stream(Stream::LinuxAuxv as u32).unwrap(), core.head.auxv_raw);
+}
+
+#[test]
+fn open_descriptors_are_handles() {
+    let bytes = Core::open("segv-x86_64.core").minidump(&[], &[]);
+    let dump = read(&bytes);
+    let handles = dump.get_stream::<MinidumpHandleDataStream>().unwrap();
+    let seen: Vec<(u64, &str, &str)> = handles
+        .iter()
+        .map(|h| {
+            let (kind, name) = (h.type_name.as_deref(), h.object_name.as_deref());
+            (*h.raw.handle().unwrap(), kind.unwrap(), name.unwrap())
+        })
+        .collect();
+    assert_eq!(seen, [(0, "Device", "/dev/null"), (7, "Socket", "socket:[81]")]);
+}
+
+#[test]
+fn the_kernels_version_is_the_systems() {
+    let bytes = Core::open("segv-x86_64.core").minidump(&[], &[]);
+    let dump = read(&bytes);
+    let system = dump.get_stream::<MinidumpSystemInfo>().unwrap();
+    assert_eq!((system.raw.major_version, system.raw.minor_version, system.raw.build_number), (6, 1, 0));
 }
 
 #[test]

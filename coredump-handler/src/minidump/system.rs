@@ -21,6 +21,7 @@ pub(super) fn info(input: &Input<'_>, buffer: &mut Buffer) -> Written {
         other => return Err(MinidumpError::Machine(other)),
     };
     let version = write_string_to_location(buffer, input.system)?;
+    let [major, minor, build] = kernel_version(input.system);
     let cpu = Cpu::parse(input.files.cpuinfo.unwrap_or_default());
     let info = MDRawSystemInfo {
         processor_architecture: architecture as u16,
@@ -28,9 +29,9 @@ pub(super) fn info(input: &Input<'_>, buffer: &mut Buffer) -> Written {
         processor_revision: cpu.model << 8 | cpu.stepping & 0xff,
         number_of_processors: u8::try_from(cpu.count).unwrap_or(u8::MAX),
         product_type: 0,
-        major_version: 0,
-        minor_version: 0,
-        build_number: 0,
+        major_version: major,
+        minor_version: minor,
+        build_number: build,
         platform_id: PlatformId::Linux as u32,
         csd_version_rva: version.rva,
         suite_mask: 0,
@@ -38,6 +39,14 @@ pub(super) fn info(input: &Input<'_>, buffer: &mut Buffer) -> Written {
         cpu: CPU_INFORMATION { data: cpu.vendor },
     };
     Ok(MemoryWriter::alloc_with_val(buffer, info)?.location())
+}
+
+// `Linux 6.1.0-13-amd64 #1 SMP …`: the first three numbers of the release.
+fn kernel_version(system: &str) -> [u32; 3] {
+    let release = system.split(' ').nth(1).unwrap_or_default();
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
 /// The texts that are there. Environment and command line are not among them.

@@ -28,6 +28,7 @@ pub(super) struct Held {
     pub(super) maps_text: Option<Vec<u8>>,
     pub(super) maps: Vec<Mapping>,
     pub(super) status: Option<Vec<u8>>,
+    pub(super) descriptors: Option<Vec<u8>>,
     pub(super) head: Option<CoreHead>,
     pub(super) modules: Option<Modules>,
     pub(super) stacks: Vec<Stack>,
@@ -69,6 +70,7 @@ impl Worker<'_> {
             return None;
         }
         let cpuinfo = self.part(Part::Processors);
+        held.descriptors = self.part(Part::Descriptors);
         self.minidump(&held, memory, cpuinfo.as_deref());
         self.attached_memory(memory);
 
@@ -265,6 +267,7 @@ impl Worker<'_> {
                 limits: limits.as_deref(),
                 maps: held.maps_text.as_deref(),
                 os_release: os_release.as_deref(),
+                descriptors: held.descriptors.as_deref(),
             },
             annotations: &annotations,
             trail_note: trail.as_deref(),
@@ -333,6 +336,7 @@ impl Worker<'_> {
             }
             let bytes = match part {
                 Part::Status => held.status.clone(),
+                Part::Descriptors => held.descriptors.take(),
                 Part::Maps => held.maps_text.clone(),
                 _ => self.part(part),
             };
