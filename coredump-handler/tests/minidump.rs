@@ -53,7 +53,7 @@ impl Core {
             system: "Linux 6.1.0 #1 SMP x86_64",
             files: Files {
                 cpuinfo: Some(cpuinfo),
-                descriptors: Some(b"0\t/dev/null\07\tsocket:[81]\0no number\0"),
+                descriptors: Some(b"0\t/dev/null\x007\tsocket:[81]\0no number\0"),
                 ..Files::default()
             },
             annotations,
