@@ -1,9 +1,13 @@
-//! `POST /submit`: the multipart dialect that Socorro, Breakpad and Crashpad clients speak.
+//! `POST /submit`: the multipart dialect that Socorro, Breakpad and Crashpad clients speak. Beside it, in files of
+//! their own, resumable uploads and Sentry's envelopes, which end in the same [`settle`].
 //!
 //! Owns what is read from the body, its limits, and the words of the answer: `CrashID=bp-…` once the report is on
 //! disk, `Discarded=malformed_…` for what will never be taken, 413 and 503. Does not decide what a report is.
 
 mod body;
+pub mod envelope;
+mod event;
+pub mod resumable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,13 +52,18 @@ enum Refusal {
     TooLarge,
     /// The sender fell silent.
     Silent,
+    /// Whoever sent it has erased it.
+    Erased,
     /// It could not be stored; the sender should try again.
     Store(StoreError),
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Refusal::Store(error)
+        match error {
+            StoreError::Erased => Refusal::Erased,
+            error => Refusal::Store(error),
+        }
     }
 }
 
@@ -94,6 +103,7 @@ impl IntoResponse for Refusal {
                 (StatusCode::BAD_REQUEST, format!("Discarded=malformed_{why}\n")).into_response()
             }
             Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Discarded=too_large\n").into_response(),
+            Refusal::Erased => (StatusCode::GONE, "Discarded=erased\n").into_response(),
             Refusal::Silent => {
                 (StatusCode::REQUEST_TIMEOUT, "The report did not arrive in time; send it again.\n")
                     .into_response()
@@ -186,6 +196,7 @@ fn settle(site: &Site, mut parts: Parts) -> Result<ReportId, Refusal> {
         annotations: parts.annotations,
         report,
         digests: [&parts.bundle, &parts.minidump].into_iter().flatten().map(Draft::sha256).collect(),
+        erasure: parts.bundle.as_mut().map(erasure_of).transpose()?.flatten(),
         notes: parts.notes,
     };
     let id = submission.id();
@@ -201,6 +212,10 @@ fn report_of(draft: &mut Draft) -> Result<Result<Report, String>, Refusal> {
         Err(BundleError::Io(error)) if error.raw_os_error().is_some() => Err(error.into()),
         Err(error) => Ok(Err(format!("The bundle cannot be read: {error}."))),
     }
+}
+
+fn erasure_of(draft: &mut Draft) -> Result<Option<String>, Refusal> {
+    Ok(reading::erasure_in(draft.reader()?))
 }
 
 fn annotations(extra: &str) -> Result<BTreeMap<String, String>, Refusal> {

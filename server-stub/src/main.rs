@@ -6,6 +6,7 @@
 mod api;
 mod intake;
 mod pages;
+mod question;
 mod reading;
 mod service;
 mod store;
@@ -17,25 +18,59 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+use foretrace_report::Class;
 
 /// Takes crash reports and shows them: a page for each problem and each report.
 ///
 /// Pages need no password. Listen on a loopback address, or behind a proxy that decides who may read.
 #[derive(Parser)]
-#[command(name = "foretrace-server", version)]
+#[command(
+    name = "foretrace-server",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Address to listen on; port 0 takes any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8642")]
     listen: String,
 
     /// Directory that holds the reports; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    data: Option<PathBuf>,
 
     /// Largest body of a report, unpacked: bytes, or with K, M or G
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
     max_body: usize,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what is known of a problem: senders are told before they send; works beside a running server
+    Mark(MarkArguments),
+}
+
+#[derive(Args)]
+struct MarkArguments {
+    /// Directory that holds the reports
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// The problem's signature, as its page shows it
+    #[arg(long, value_name = "TEXT")]
+    signature: String,
+
+    /// The version in which it is mended; empty to take that back
+    #[arg(long, value_name = "VERSION")]
+    fixed_in: Option<String>,
+
+    /// The widest class that is wanted of further reports, `all`, or `stop` for none
+    #[arg(long, value_name = "CLASS", value_parser = parse_wants)]
+    want: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -49,8 +84,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let store = store::Store::open(&arguments.data)
-        .with_context(|| format!("cannot use {} for reports", arguments.data.display()))?;
+    if let Some(Command::Mark(mark)) = &arguments.command {
+        return self::mark(mark);
+    }
+    let data = arguments.data.as_deref().context("name the directory of reports: --data DIR")?;
+    let store =
+        store::Store::open(data).with_context(|| format!("cannot use {} for reports", data.display()))?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(&arguments.listen).await.with_context(|| {
@@ -61,6 +100,36 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         announce(&format!("listening on http://{address}"));
         service::serve(listener, site).await
     })
+}
+
+fn mark(arguments: &MarkArguments) -> anyhow::Result<()> {
+    let path = arguments.data.join("reports.sqlite");
+    anyhow::ensure!(path.exists(), "{} holds no reports: is --data right?", arguments.data.display());
+    let reports = store::Reports::open(path).context("cannot use the database of reports")?;
+    let key = submission::key_of(&arguments.signature);
+    let mut mark = reports.mark(&key).context("cannot read the database of reports")?;
+    if let Some(version) = &arguments.fixed_in {
+        mark.fixed_in.clone_from(version);
+    }
+    if let Some(wants) = &arguments.want {
+        mark.wants.clone_from(wants);
+    }
+    reports.set_mark(&key, &mark).context("cannot write the database of reports")?;
+    let wants = if mark.wants.is_empty() { "all" } else { &mark.wants };
+    let fixed = if mark.fixed_in.is_empty() { "no version yet" } else { &mark.fixed_in };
+    announce(&format!("problem {key}: fixed in {fixed}; wanted: {wants}"));
+    Ok(())
+}
+
+fn parse_wants(text: &str) -> Result<String, String> {
+    match text {
+        "all" => Ok(String::new()),
+        "stop" => Ok(text.to_owned()),
+        class => class
+            .parse::<Class>()
+            .map(|class| class.name().to_owned())
+            .map_err(|error| format!("{error}; or all, or stop")),
+    }
 }
 
 // Whoever started the server may have closed the other end; that is no reason to die.

@@ -8,7 +8,7 @@ use std::io::{Read, Seek};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foretrace_report::Report;
-use foretrace_report::bundle::{BundleError, BundleReader, Limits};
+use foretrace_report::bundle::{BundleError, BundleReader, ERASURE, Limits};
 use foretrace_report::schema::Problem;
 use foretrace_ring::Trail;
 use foretrace_ring::trail::{Event, Value};
@@ -48,6 +48,14 @@ pub fn report_in(bundle: impl Read + Seek) -> Result<Report, BundleError> {
     BundleReader::open(bundle, Limits { entry_bytes: MAX_REPORT, ..Limits::default() })?.report()
 }
 
+/// The digest of the token that erases a report, where its bundle holds one.
+pub fn erasure_in(bundle: impl Read + Seek) -> Option<String> {
+    let limits = Limits { entry_bytes: 64, ..Limits::default() };
+    let text = BundleReader::open(bundle, limits).ok()?.part(ERASURE).ok()?;
+    let text = String::from_utf8(text).ok()?;
+    (text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(text)
+}
+
 /// Readings kept for whoever turns a page.
 #[derive(Default)]
 pub struct Readings {
@@ -78,6 +86,13 @@ impl Readings {
             kept.pop_back();
         }
         Ok(Some(reading))
+    }
+
+    /// Drops a report that was erased.
+    pub fn forget(&self, id: &str) {
+        let _one_at_a_time = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|reading| reading.record.id != id);
     }
 
     fn find(&self, id: &str) -> Option<Arc<Reading>> {

@@ -12,19 +12,36 @@ use anyhow::Context;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, head, options, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::intake::{envelope, resumable};
 use crate::reading::Readings;
 use crate::store::Store;
-use crate::{api, intake, pages};
+use crate::{api, intake, pages, question};
 
 /// How long requests may take that are under way when the server is told to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
+/// How long a request's head may take, and how long a connection may stand idle.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Connections at the same time; the next ones wait.
+const CONNECTIONS: usize = 1024;
+
+/// The pause after a connection that could not be accepted.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// The largest question.
+const MAX_QUESTION: usize = 64 << 10;
 
 /// Reports that are unpacked at the same time.
 const UNPACKING: usize = 8;
@@ -63,26 +80,47 @@ impl Site {
 /// Serves until SIGTERM or SIGINT, then lets requests that are under way end.
 ///
 /// # Errors
-/// Signals that cannot be handled, or a listener that fails.
+/// Signals that cannot be handled.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    let (told, mut ending) = tokio::sync::watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        let _ = told.send(true);
-    });
-    let mut too_late = ending.clone();
-    let serving = axum::serve(listener, routes(site)).with_graceful_shutdown(async move {
-        let _ = ending.wait_for(|ending| *ending).await;
-    });
-    tokio::select! {
-        served = serving.into_future() => served.context("cannot accept connections any more"),
-        () = async {
-            let _ = too_late.wait_for(|ending| *ending).await;
-            tokio::time::sleep(LAST_REQUESTS).await;
-        } => Ok(()),
+    let service = TowerToHyperService::new(routes(site));
+    let mut http = http1::Builder::new();
+    // Also the time for which a connection may stand idle between two requests.
+    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        let stream = match stream {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log(&format!("a connection could not be accepted: {error}"));
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
+        };
+        // Answers are small and waited for; where it cannot be set, they come later.
+        let _ = stream.set_nodelay(true);
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        tokio::spawn(async move {
+            // Whoever breaks a connection off knows it already.
+            let _ = connection.await;
+            drop(place);
+        });
     }
+    drop(listener);
+    // Whoever has not come to an end by then is cut off.
+    let _ = tokio::time::timeout(LAST_REQUESTS, graceful.shutdown()).await;
+    Ok(())
 }
 
 /// Tells whoever keeps the server running.
@@ -96,6 +134,13 @@ fn routes(site: Arc<Site>) -> Router {
         .layer::<_, Infallible>(DefaultBodyLimit::max(site.max_body))
         .layer::<_, Infallible>(RequestDecompressionLayer::new())
         .layer(axum::middleware::from_fn_with_state(site.clone(), intake::receive));
+    let envelope = post(envelope::submit)
+        .layer::<_, Infallible>(DefaultBodyLimit::max(site.max_body))
+        .layer::<_, Infallible>(RequestDecompressionLayer::new())
+        .layer(axum::middleware::from_fn_with_state(site.clone(), intake::receive));
+    let announce =
+        post(resumable::announce).layer(axum::middleware::from_fn_with_state(site.clone(), intake::receive));
+    let upload = head(resumable::inquire).patch(resumable::append).delete(resumable::terminate);
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     Router::new()
         .route("/", get(pages::problems))
@@ -110,6 +155,11 @@ fn routes(site: Arc<Site>) -> Router {
         .route("/api/report/{id}", get(api::report))
         .route("/healthz", get(api::health))
         .route("/submit", submit)
+        .route("/api/{project}/envelope/", envelope)
+        .route("/reports", options(resumable::options).merge(announce))
+        .route("/reports/question", post(question::answer).layer(DefaultBodyLimit::max(MAX_QUESTION)))
+        .route("/reports/{id}", delete(question::erase))
+        .route("/reports/upload/{key}", upload)
         .fallback(pages::nothing_here)
         .with_state(site)
         .layer(header(header::CONTENT_SECURITY_POLICY, POLICY))

@@ -5,17 +5,22 @@
 //! than one machine.
 
 mod blobs;
+mod marks;
 mod reports;
 mod rows;
+mod uploads;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 pub use blobs::{Blob, Blobs, Draft};
+pub use marks::{Erased, Mark};
 pub use reports::{Reports, day_of};
 pub use rows::{Facet, Order, ProblemRow, Record};
+pub use uploads::{Announced, Claim, KEPT, Uploads};
 
 /// Why something could not be stored or found.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,9 @@ pub enum StoreError {
     /// Somebody else's lock.
     #[error("another foretrace-server is using it; stop that one, or give another --data")]
     InUse,
+    /// A report that was erased.
+    #[error("the report was erased by whoever sent it")]
+    Erased,
     /// A database of a later version.
     #[error("its database was written by a newer foretrace-server (version {0})")]
     Newer(i64),
@@ -41,6 +49,10 @@ pub struct Store {
     pub blobs: Blobs,
     /// Rows.
     pub reports: Reports,
+    /// Uploads that are not complete yet.
+    pub uploads: Uploads,
+    // A file must not be taken away between being kept and being pointed at.
+    placing: RwLock<()>,
     // Held until the process ends: two servers would empty each other's unfinished files.
     _lock: File,
 }
@@ -65,8 +77,9 @@ impl Store {
         }
         let blobs = Blobs::open(directory.join("blobs"))?;
         let reports = Reports::open(directory.join("reports.sqlite"))?;
+        let uploads = Uploads::open(directory.join("uploads"))?;
         File::open(directory)?.sync_all()?;
-        Ok(Store { blobs, reports, _lock: lock })
+        Ok(Store { blobs, reports, uploads, placing: RwLock::new(()), _lock: lock })
     }
 
     /// Keeps a report's files and then its row. A report that is already there stays as it is.
@@ -79,6 +92,10 @@ impl Store {
         bundle: Option<Draft>,
         minidump: Option<Draft>,
     ) -> Result<(), StoreError> {
+        let _placing = self.placing.read().unwrap_or_else(PoisonError::into_inner);
+        if self.reports.is_erased(&record.id)? {
+            return Err(StoreError::Erased);
+        }
         // Asked before the files, so that a report sent twice leaves no second file behind.
         if self.reports.report(&record.id)?.is_some() {
             return Ok(());
@@ -86,6 +103,19 @@ impl Store {
         record.bundle = bundle.map(|draft| self.blobs.keep(draft)).transpose()?;
         record.minidump = minidump.map(|draft| self.blobs.keep(draft)).transpose()?;
         Ok(self.reports.insert(&record)?)
+    }
+
+    /// Erases a report for whoever has its token: its row first, then the files that nobody else has.
+    ///
+    /// # Errors
+    /// A database or a directory that cannot be changed.
+    pub fn erase(&self, id: &str, token: &str) -> Result<Erased, StoreError> {
+        let _placing = self.placing.write().unwrap_or_else(PoisonError::into_inner);
+        let erased = self.reports.erase(id, token)?;
+        if let Erased::Now(loose) = &erased {
+            loose.iter().try_for_each(|blob| self.blobs.remove(blob))?;
+        }
+        Ok(erased)
     }
 }
 

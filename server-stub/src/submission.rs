@@ -27,6 +27,8 @@ pub struct Submission {
     pub digests: Vec<String>,
     /// What was wrong otherwise: sentences.
     pub notes: Vec<String>,
+    /// sha256 of the token that erases it, in hex.
+    pub erasure: Option<String>,
 }
 
 impl Submission {
@@ -85,6 +87,7 @@ impl Submission {
             minidump: None,
             annotations: serde_json::json!(self.annotations).to_string(),
             notes: serde_json::json!(notes).to_string(),
+            erasure: self.erasure,
         }
     }
 
@@ -130,7 +133,13 @@ mod tests {
     }
 
     fn submission(report: Result<Report, String>) -> Submission {
-        Submission { annotations: BTreeMap::new(), report, digests: vec!["aa".into()], notes: vec![] }
+        Submission {
+            annotations: BTreeMap::new(),
+            report,
+            digests: vec!["aa".into()],
+            notes: vec![],
+            erasure: None,
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::schema::{Part, Report};
 pub const REPORT: &str = "report.json";
 /// The entry that holds the minidump.
 pub const MINIDUMP: &str = "minidump.dmp";
+/// The entry that holds the sha256, in hex, of the token with which whoever sent the report can erase it.
+pub const ERASURE: &str = "system/erasure";
 
 // A trail of 4 MiB is compressed while a person waits for the report: level 6 takes twice as long for one percent.
 const LEVEL: i64 = 3;

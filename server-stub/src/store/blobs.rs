@@ -61,6 +61,40 @@ impl Blobs {
         }
     }
 
+    /// A draft whose content lies in a file already; the file becomes the draft's.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn adopt(&self, path: PathBuf) -> io::Result<Draft> {
+        let mut file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        let mut digest = Sha256::new();
+        let mut bytes = 0;
+        let mut piece = vec![0; 256 << 10];
+        loop {
+            match file.read(&mut piece)? {
+                0 => break,
+                read => {
+                    digest.update(&piece[..read]);
+                    bytes += read as u64;
+                }
+            }
+        }
+        Ok(Draft { path, file: Some(file), memory: Vec::new(), bytes, digest })
+    }
+
+    /// Removes a kept file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove(&self, blob: &Blob) -> io::Result<()> {
+        let path = self.path(&blob.sha256);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        File::open(path.parent().expect("every file lies in a shard"))?.sync_all()
+    }
+
     /// Makes a draft a file that survives a loss of power.
     ///
     /// # Errors

@@ -10,10 +10,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::StoreError;
 use super::blobs::Blob;
+use super::marks;
 use super::rows::{Facet, Order, ProblemRow, Record, ReportRow};
 
 /// The schema's version, in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Idle connections that are kept for the next reader.
 const IDLE_READERS: usize = 4;
@@ -54,7 +55,6 @@ const SCHEMA: &str = "
         count INTEGER NOT NULL,
         PRIMARY KEY (problem, facet, value)
     ) WITHOUT ROWID;
-    PRAGMA user_version = 1;
 ";
 
 /// The database.
@@ -74,9 +74,12 @@ impl Reports {
         writer.pragma_update(None, "journal_mode", "wal")?;
         writer.pragma_update(None, "synchronous", "full")?;
         match writer.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-            0 => {
+            old @ (0 | 1) => {
                 let transaction = writer.transaction()?;
-                transaction.execute_batch(SCHEMA)?;
+                if old == 0 {
+                    transaction.execute_batch(SCHEMA)?;
+                }
+                transaction.execute_batch(marks::SCHEMA)?;
                 transaction.commit()?;
             }
             VERSION => {}
@@ -90,8 +93,7 @@ impl Reports {
     /// # Errors
     /// A database that could not be written: nothing of the report is in it.
     pub fn insert(&self, record: &Record) -> rusqlite::Result<()> {
-        // A thread that died while it held the connection has rolled back its transaction.
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer();
         let transaction = writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let (bundle, bundle_bytes) = columns(record.bundle.as_ref());
         let (minidump, minidump_bytes) = columns(record.minidump.as_ref());
@@ -140,7 +142,13 @@ impl Reports {
             count.execute(params![record.problem, facet.name(), value])?;
         }
         drop(count);
+        marks::note(&transaction, record)?;
         transaction.commit()
+    }
+
+    // A thread that died while it held the connection has rolled back its transaction.
+    pub(super) fn writer(&self) -> std::sync::MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A report by its id.
@@ -169,6 +177,7 @@ impl Reports {
                         minidump: blob(row, "minidump", "minidump_bytes")?,
                         annotations: row.get("annotations")?,
                         notes: row.get("notes")?,
+                        erasure: None,
                     })
                 })
                 .optional()
@@ -272,7 +281,10 @@ impl Reports {
     }
 
     // Readers have connections of their own: WAL lets them go on while a report is written.
-    fn reading<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    pub(super) fn reading<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let database = match idle {
             Some(database) => database,
@@ -308,7 +320,7 @@ fn columns(blob: Option<&Blob>) -> (Option<&str>, Option<u64>) {
     (blob.map(|blob| blob.sha256.as_str()), blob.map(|blob| blob.bytes))
 }
 
-fn blob(row: &Row<'_>, sha256: &str, bytes: &str) -> rusqlite::Result<Option<Blob>> {
+pub(super) fn blob(row: &Row<'_>, sha256: &str, bytes: &str) -> rusqlite::Result<Option<Blob>> {
     let sha256: Option<String> = row.get(sha256)?;
     let bytes: Option<u64> = row.get(bytes)?;
     Ok(sha256.zip(bytes).map(|(sha256, bytes)| Blob { sha256, bytes }))
@@ -345,6 +357,7 @@ mod tests {
             minidump: None,
             annotations: "{}".into(),
             notes: "[]".into(),
+            erasure: None,
         }
     }
 
@@ -398,12 +411,47 @@ mod tests {
     }
 
     #[test]
+    fn an_erased_report_takes_its_counts_along_and_does_not_come_back() {
+        use super::super::marks::Erased;
+        use sha2::{Digest, Sha256};
+        let (_folder, reports) = reports();
+        let digest = foretrace_report::bundle::hex(&Sha256::digest("token"));
+        for (id, received) in [("a", 10), ("b", 20)] {
+            let erasure = Some(digest.clone());
+            reports.insert(&Record { erasure, ..record(id, "f", received) }).unwrap();
+        }
+        assert_eq!(reports.erase("b", "another").unwrap(), Erased::Forbidden);
+        assert_eq!(reports.erase("c", "token").unwrap(), Erased::Unknown);
+        assert_eq!(reports.erase("b", "token").unwrap(), Erased::Now(vec![]), "a's file is the same");
+        assert_eq!(reports.erase("b", "token").unwrap(), Erased::Before);
+        assert_eq!(reports.report("b").unwrap(), None);
+        let problem = reports.problem("key of f").unwrap().unwrap();
+        assert_eq!((problem.count, problem.last, problem.newest.as_str()), (1, 10, "a"));
+        let Erased::Now(loose) = reports.erase("a", "token").unwrap() else { panic!("it is there") };
+        assert_eq!(loose.len(), 1);
+        assert_eq!((reports.total().unwrap(), reports.problem("key of f").unwrap()), (0, None));
+        assert!(reports.is_erased("a").unwrap());
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reports.sqlite");
+        let old = connect(&path).unwrap();
+        old.execute_batch(SCHEMA).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let reports = Reports::open(path).unwrap();
+        assert_eq!(reports.mark("x").unwrap(), super::super::marks::Mark::default());
+    }
+
+    #[test]
     fn a_newer_database_is_left_alone() {
         let (folder, reports) = reports();
-        reports.writer.lock().unwrap().pragma_update(None, "user_version", 2).unwrap();
+        reports.writer.lock().unwrap().pragma_update(None, "user_version", 3).unwrap();
         drop(reports);
         let again = Reports::open(folder.path().join("reports.sqlite"));
-        assert!(matches!(again, Err(StoreError::Newer(2))));
+        assert!(matches!(again, Err(StoreError::Newer(3))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod intake;
 mod pages;
+mod resumable;
 mod server;
 mod submission;
 mod trail;

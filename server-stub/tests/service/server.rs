@@ -54,8 +54,13 @@ impl Server {
 
     /// Posts a body as it is, with these further headers.
     pub fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.request("POST", "/submit", headers, body)
+    }
+
+    /// Any request with a body.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = format!(
-            "POST /submit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
             body.len()
         );
         for (name, value) in headers {
