@@ -8,6 +8,7 @@ pub mod door;
 pub mod evidence;
 pub mod ledger;
 pub mod machine;
+pub mod plants;
 pub mod server;
 pub mod terminal;
 pub mod world;

@@ -51,6 +51,11 @@ impl Salt {
         format!("<{kind}-{}>", hex(&self.digest(b'm', found)[..4]))
     }
 
+    /// The token that has this report erased at a server; what leaves holds its digest.
+    pub fn erasure_token(&self) -> String {
+        hex(&self.digest(b'e', b"erasure"))
+    }
+
     /// What stands for a field's value, of the same kind. A truth value has no pseudonym that would hide it:
     /// it becomes false.
     pub fn value(&self, value: &Value) -> Value {

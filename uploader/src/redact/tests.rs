@@ -265,7 +265,8 @@ fn what_was_not_granted_is_not_there() {
         assert_eq!(report.losses == Losses::default(), !trail, "{classes}");
         assert_eq!(report.problems.iter().any(|problem| problem.part == "trail"), trail, "{classes}");
         assert_eq!(report.parts, outgoing.report.parts);
-        let whole = parts().len() + 1;
+        // The digest of the token that erases it comes on top.
+        let whole = parts().len() + 2;
         let stays = outgoing.withheld.iter().filter(|part| class_of(&part.name).is_some()).count();
         assert_eq!(
             contents(&outgoing).len() + stays,
@@ -313,6 +314,16 @@ fn environment_and_arguments_leave_only_as_far_as_the_list_says() {
     let more = Rules { environment: vec!["TOK*".into(), "*".into()], ..rules() };
     let outgoing = redact(&mut bundle(&parts()), Preset(Class::Memory).classes(), &salt(), &more).unwrap();
     assert_eq!(part(&outgoing, "process/environ"), b"LANG=C\0PATH=~/bin:/bin\0TOKEN=<password>\0LC_ALL=C\0");
+}
+
+#[test]
+fn what_leaves_holds_the_digest_of_the_token_that_erases_it_and_not_the_token() {
+    let forged = [(erasure::PART, erasure::proof("forged").into_bytes())];
+    let outgoing = redact(&mut bundle(&forged), Preset(Class::Summary).classes(), &salt(), &rules()).unwrap();
+    let token = salt().erasure_token();
+    assert!(erasure::is_proven(&token, &part(&outgoing, erasure::PART)));
+    assert!(contents(&outgoing).iter().all(|(_, content)| !holds(content, token.as_bytes())));
+    assert_ne!(token, Salt::from_random([6; 32]).erasure_token());
 }
 
 #[test]
