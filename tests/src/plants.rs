@@ -1,6 +1,6 @@
 //! The lists of planted secrets and look-alikes, and the search for what is left of a secret.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -54,6 +54,8 @@ pub struct Search {
     narrow: HashMap<Vec<u8>, usize>,
     wide: HashMap<Vec<u8>, usize>,
     short: Vec<(usize, Vec<u8>)>,
+    /// The first two bytes of everything that is looked for: most places are passed by them alone.
+    starts: BTreeSet<[u8; 2]>,
 }
 
 impl Search {
@@ -72,6 +74,8 @@ impl Search {
                 .wide
                 .extend(widen(needle).windows(2 * PIECE).step_by(2).map(|piece| (piece.to_vec(), index)));
         }
+        let pieces = search.narrow.keys().chain(search.wide.keys());
+        search.starts = pieces.map(|piece| [piece[0], piece[1]]).collect();
         search
     }
 
@@ -81,8 +85,11 @@ impl Search {
         let mut note = |index: usize, piece: &[u8]| {
             found.entry(index).or_insert_with(|| String::from_utf8_lossy(piece).into_owned());
         };
+        let mut likely = vec![false; 1 << 16];
+        self.starts.iter().for_each(|start| likely[usize::from(u16::from_le_bytes(*start))] = true);
+        let is_likely = |piece: &[u8]| likely[usize::from(u16::from_le_bytes([piece[0], piece[1]]))];
         for (length, pieces) in [(PIECE, &self.narrow), (2 * PIECE, &self.wide)] {
-            for piece in content.windows(length) {
+            for piece in content.windows(length).filter(|piece| is_likely(piece)) {
                 if let Some(index) = pieces.get(piece) {
                     note(*index, piece);
                 }

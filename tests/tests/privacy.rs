@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use foretrace_report::{Preset, socorro};
+use foretrace_report::receipt::Protocol;
+use foretrace_report::{Preset, wire};
 use foretrace_ring::trail::Value;
 use foretrace_tests::command::run;
 use foretrace_tests::evidence::Evidence;
@@ -54,16 +55,23 @@ fn log_to_the_kernel(secrets: &[Secret]) -> Result<()> {
     Ok(log.write_all(format!("<6>planter: {record}").as_bytes())?)
 }
 
+/// `outgoing.zip`, and by name everything that a body made from it holds.
+type Leaving = (Evidence, Vec<(String, Vec<u8>)>);
+
 /// What leaves with a preset: `outgoing.zip` and every part of the body made from it.
-fn leaving(world: &Installed, id: &str, preset: Preset) -> Result<(Evidence, Vec<(String, Vec<u8>)>)> {
+fn leaving(world: &Installed, id: &str, preset: Preset) -> Result<Leaving> {
     let file = world.work("outgoing.zip");
     world.ask(&["preview", id, "--grant", preset.0.name(), "-o", &file.display().to_string()])?;
     let evidence = Evidence::read(&file)?;
     let bytes = fs::read(&file)?;
-    let pieces = socorro::pieces(&bytes)?;
-    let mut contents: Vec<(String, Vec<u8>)> =
-        pieces.into_iter().map(|piece| (piece.name.to_owned(), piece.content.into_owned())).collect();
-    contents.extend(evidence.parts.iter().cloned());
+    let mut contents = evidence.parts.clone();
+    let mut note = |plan: &wire::Plan| {
+        contents.extend(wire::made(plan).map(|(name, content)| (name.to_owned(), content.to_vec())));
+    };
+    note(&wire::question::plan(&mut Cursor::new(&bytes))?);
+    for protocol in Protocol::ALL {
+        note(&wire::plan(protocol, &mut Cursor::new(&bytes), "")?);
+    }
     Ok((evidence, contents))
 }
 

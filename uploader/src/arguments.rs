@@ -43,7 +43,7 @@ pub enum Command {
     Consent(Consent),
     /// Send what was agreed to; on a terminal, ask about the rest
     Send(Send),
-    /// Erase a report from this machine
+    /// Erase a report here, and its copy at the server
     Forget(Forget),
     /// Make a report of a running process, which goes on undisturbed
     Snapshot(Snapshot),
@@ -207,6 +207,9 @@ pub struct Forget {
     /// The reports
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
+    /// Erase here alone, without asking the server that has a copy to erase it too
+    #[arg(long)]
+    pub here: bool,
 }
 
 /// Arguments of `snapshot`.

@@ -255,6 +255,15 @@ fn legible(name: &str, content: &[u8]) -> Vec<String> {
     }
 }
 
+/// The token that has a report erased where it was sent to; `None` where nothing was ever made to be sent.
+///
+/// # Errors
+/// A salt that cannot be read.
+pub fn erasure_token(report: &ReportDir) -> Result<Option<String>> {
+    let text = report.read(SALT)?;
+    Ok(text.and_then(|text| Salt::from_text(&text)).map(|salt| salt.erasure_token()))
+}
+
 /// The report's salt; drawn when it is first needed and kept, so that a preview and what is sent are the same
 /// bytes.
 fn salt(report: &ReportDir) -> Result<Salt> {

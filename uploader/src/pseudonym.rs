@@ -51,9 +51,14 @@ impl Salt {
         format!("<{kind}-{}>", hex(&self.digest(b'm', found)[..4]))
     }
 
-    /// The token that has this report erased at a server; what leaves holds its digest.
+    /// The token that has this report erased at a server.
     pub fn erasure_token(&self) -> String {
         hex(&self.digest(b'e', b"erasure"))
+    }
+
+    /// What leaves with the report, so that the server knows the token when it comes.
+    pub fn erasure_digest(&self) -> String {
+        hex(&Sha256::digest(self.erasure_token()))
     }
 
     /// What stands for a field's value, of the same kind. A truth value has no pseudonym that would hide it:

@@ -6,6 +6,7 @@
 //! receipt's. What is then sent is read a second time from the held file, in pieces of a mebibyte, each checked
 //! against the receipt in the very buffer that is handed on. Nothing here opens a file or a socket.
 
+mod erasure;
 mod held;
 mod verified;
 
@@ -19,6 +20,7 @@ use foretrace_report::wire::{self, Content, Piece, Plan};
 use foretrace_report::{Class, ClassSet, ReportId};
 use sha2::{Digest, Sha256};
 
+pub use erasure::{erase, issue_erasure};
 use held::Held;
 pub use verified::{Agreed, Load, Torn, Verified};
 

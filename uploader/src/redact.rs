@@ -21,9 +21,10 @@ mod trail;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Seek};
 
-use foretrace_report::bundle::{BundleError, BundleReader, BundleWriter, MINIDUMP, REPORT, class_of};
+use foretrace_report::bundle::{
+    BundleError, BundleReader, BundleWriter, ERASURE, MINIDUMP, REPORT, class_of,
+};
 use foretrace_report::environment::is_allowed;
-use foretrace_report::erasure;
 use foretrace_report::schema::Problem;
 use foretrace_report::{Class, ClassSet, Report};
 
@@ -100,8 +101,8 @@ pub fn redact<R: Read + Seek>(
             redaction.withhold_all(&source.names, Class::Trail);
         }
     }
-    writer.add(erasure::PART, erasure::proof(&salt.erasure_token()).as_bytes())?;
-    for name in names.iter().filter(|name| *name != REPORT && *name != erasure::PART) {
+    writer.add(ERASURE, salt.erasure_digest().as_bytes())?;
+    for name in names.iter().filter(|name| *name != REPORT && *name != ERASURE) {
         match class_of(name) {
             None => {}
             Some(Class::Trail) if !name.starts_with("attachments/") => {}

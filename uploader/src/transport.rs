@@ -6,7 +6,7 @@
 //! else: the request line, `Host`, `User-Agent` (`foretrace/<version>`), `Accept`, `Content-Length`, and the
 //! headers that the dialect wants: `Content-Type`, `Content-Encoding: gzip`, `X-Sentry-Auth` with the key from
 //! the settings, and tus's `Tus-Resumable`, `Upload-Length`, `Upload-Offset` and `Upload-Metadata`, the last
-//! of which is a part of the body to the receipt. It follows no redirect, stores no cookie, repeats no request
+//! of which is a part of the body to the receipt; to erase a report, `Authorization` with its token. It follows no redirect, stores no cookie, repeats no request
 //! and looks nothing up before it is given something to send.
 
 mod address;

@@ -8,7 +8,6 @@
 pub mod bundle;
 pub mod class;
 pub mod environment;
-pub mod erasure;
 pub mod id;
 pub mod receipt;
 pub mod schema;

@@ -126,6 +126,8 @@ pub enum Phase {
     Report,
     /// The question before it: what the server knows about the signature.
     Question,
+    /// The request to erase the report there.
+    Erasure,
 }
 
 /// One part of the body that leaves.

@@ -26,9 +26,12 @@ pub const OUTGOING: &str = "outgoing.zip";
 /// What this report's pseudonyms are made with.
 pub const SALT: &str = "salt";
 
+/// The receipt for asking a server to erase its copy.
+pub const ERASURE: &str = "erasure.json";
+
 /// The files of a report directory that may change, and how long each may be.
-const CHANGEABLE: [(&str, u64); 4] =
-    [(CONSENT, 64 << 20), (DELIVERY, 1 << 20), (OUTGOING, 2 << 30), (SALT, 4096)];
+const CHANGEABLE: [(&str, u64); 5] =
+    [(CONSENT, 64 << 20), (DELIVERY, 1 << 20), (OUTGOING, 2 << 30), (SALT, 4096), (ERASURE, 1 << 20)];
 
 /// A report in a store.
 #[derive(Clone, Debug)]
@@ -162,7 +165,7 @@ impl ReportDir {
         counted.map(Some).ok_or_else(|| self.shelf.untrusted(&name, "it is no count of crashes"))
     }
 
-    /// All of [`CONSENT`], [`DELIVERY`], [`OUTGOING`] or [`SALT`]; `None` where it is not there.
+    /// All of [`CONSENT`], [`DELIVERY`], [`OUTGOING`], [`SALT`] or [`ERASURE`]; `None` where it is not there.
     ///
     /// # Errors
     /// A file that cannot be read, is a link, no regular file or too long; any other name.

@@ -1,16 +1,54 @@
-//! `forget`: erases reports from this machine.
+//! `forget`: erases reports from this machine, and their copies where they were sent to.
+//!
+//! A copy is asked for first, because only this machine has the token that erases it: a report whose server cannot be
+//! reached just now stays, so that it can be tried again.
 
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use foretrace_report::receipt::DeliveryState;
-use foretrace_store::UploaderLock;
+use foretrace_report::receipt::{Answer, DeliveryState, Receipt};
+use foretrace_report::text::escape;
+use foretrace_store::{ERASURE, ReportDir, UploaderLock};
 use serde_json::json;
 
 use crate::arguments::Forget;
 use crate::context::Context;
-use crate::output;
+use crate::delivery::Outcome;
 use crate::state::{Document, State};
+use crate::transport::{Budget, Manner, Transport};
+use crate::{consent, outgoing, output, receipt};
+
+/// What is known of the copy at a server.
+enum Copy {
+    /// It never left.
+    None,
+    /// It is erased there.
+    Erased(String),
+    /// It cannot be erased from here; a sentence.
+    Beyond(String),
+    /// It could be, but not now; a sentence.
+    Later(String),
+}
+
+impl Copy {
+    fn name(&self) -> &'static str {
+        match self {
+            Copy::None => "none",
+            Copy::Erased(_) => "erased",
+            Copy::Beyond(_) => "not-reached",
+            Copy::Later(_) => "later",
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            Copy::Beyond(why) | Copy::Later(why) => Some(why),
+            Copy::None | Copy::Erased(_) => None,
+        }
+    }
+}
 
 /// Erases the named reports. All are found before the first one goes.
 ///
@@ -22,29 +60,97 @@ pub fn run(context: &Context, arguments: &Forget) -> Result<ExitCode> {
     let _lock = UploaderLock::take(&context.places)?
         .context("another foretrace is sending reports just now: try again when it has finished")?;
     let mut out = output::standard();
+    let mut code = ExitCode::SUCCESS;
     for report in found {
         let id = report.id();
-        let left = match State::of(&report).delivery {
-            Document::Present(delivery) => {
-                matches!(delivery.state, DeliveryState::Sent | DeliveryState::MaybeSent)
-                    || delivery.doubtful > 0
-            }
-            _ => false,
+        let left = was_sent(&report);
+        let copy = match (left, arguments.here) {
+            (false, _) => Copy::None,
+            (true, true) => Copy::Beyond("the server was not asked to erase its copy (--here)".into()),
+            (true, false) => erase_copy(context, &report)?,
         };
-        report.remove().with_context(|| format!("report {id} cannot be erased"))?;
-        use std::io::Write as _;
-        if context.json {
-            output::json_line(
-                &mut out,
-                &json!({ "id": id.to_string(), "erased": true, "sent_before": left }),
-            )?;
+        let erased = !matches!(copy, Copy::Later(_));
+        if erased {
+            report.remove().with_context(|| format!("report {id} cannot be erased"))?;
         } else {
-            writeln!(out, "{id} is erased from this machine.")?;
-            if left {
-                writeln!(out, "It was sent before: the server's copy is not reached from here.")?;
-            }
+            code = ExitCode::FAILURE;
+        }
+        if context.json {
+            let said = json!({
+                "id": id.to_string(), "erased": erased, "sent_before": left,
+                "copy": copy.name(), "why": copy.why(),
+            });
+            output::json_line(&mut out, &said)?;
+        } else {
+            writeln!(out, "{}", sentence(&id.to_string(), &copy))?;
         }
         out.flush()?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+fn sentence(id: &str, copy: &Copy) -> String {
+    match copy {
+        Copy::None => format!("{id} is erased from this machine."),
+        Copy::Erased(server) => format!("{id} is erased from this machine and at {}.", escape(server)),
+        Copy::Beyond(why) => {
+            format!(
+                "{id} is erased from this machine.\nIt was sent before, and the server's copy is not reached: {why}."
+            )
+        }
+        Copy::Later(why) => format!(
+            "{id} is kept, because only from here its copy at the server can be erased, and just now it cannot: {why}.\n\
+             Try again later, or erase it here alone: foretrace forget --here {id}"
+        ),
+    }
+}
+
+fn was_sent(report: &ReportDir) -> bool {
+    match State::of(report).delivery {
+        Document::Present(delivery) => {
+            matches!(delivery.state, DeliveryState::Sent | DeliveryState::MaybeSent) || delivery.doubtful > 0
+        }
+        _ => false,
+    }
+}
+
+/// Asks the server that has the report to erase it.
+fn erase_copy(context: &Context, report: &ReportDir) -> Result<Copy> {
+    let Some(sent) = receipt_of(report) else {
+        return Ok(Copy::Beyond("no receipt says where it went".into()));
+    };
+    let server = sent.destination.url.clone();
+    let Some(agreed) = receipt::issue_erasure(&sent) else {
+        let protocol = sent.destination.protocol.name();
+        return Ok(Copy::Beyond(format!(
+            "the protocol {protocol} has no erasure; ask whoever runs {}",
+            escape(&server)
+        )));
+    };
+    let Some(token) = outgoing::erasure_token(report)? else {
+        return Ok(Copy::Beyond("the salt from which its token is made is gone".into()));
+    };
+    report.write_atomically(ERASURE, &serde_json::to_vec_pretty(&agreed)?)?;
+    let Some(request) = receipt::erase(&agreed, &token) else {
+        return Ok(Copy::Beyond("its receipt is for something else".into()));
+    };
+    let manner = Manner { certificates: context.settings.upload.certificates.clone(), ..Manner::default() };
+    let budget = Arc::new(Budget::new(context.settings.upload.rate));
+    let mut transport = Transport::new(manner, budget).context("cannot prepare a connection")?;
+    Ok(match transport.exchange(request, |_| {}) {
+        Outcome::Answered(answer) => match answer.status {
+            200 | 202 | 204 | 410 => Copy::Erased(server),
+            408 | 425 | 429 | 500.. => Copy::Later(format!("the server answers {}", answer.status)),
+            status => Copy::Beyond(format!("the server answers {status}")),
+        },
+        Outcome::Unreached { why } | Outcome::Broken { why, .. } => Copy::Later(why),
+    })
+}
+
+/// What was agreed to when it was sent. A yes that was taken back since leaves no receipt.
+fn receipt_of(report: &ReportDir) -> Option<Receipt> {
+    match consent::read(report).ok()??.answer {
+        Answer::Granted(receipt) if receipt.report == report.id() => Some(receipt),
+        _ => None,
+    }
 }

@@ -231,6 +231,16 @@ impl Agreed {
 }
 
 impl Verified {
+    /// A request without a body.
+    pub(super) fn bare(
+        method: &'static str,
+        url: String,
+        agreed: String,
+        headers: Vec<(&'static str, String)>,
+    ) -> Verified {
+        Verified { method, url, agreed, headers, length: 0, load: Load::Nothing }
+    }
+
     /// The HTTP method.
     pub fn method(&self) -> &'static str {
         self.method

@@ -3,6 +3,7 @@
 //! and a sentence.
 #![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
+mod forget;
 mod server;
 mod world;
 
@@ -106,7 +107,7 @@ fn an_exact_set_leaves_exactly() {
     let parts = parts(&server.requests()[0].body, &format!("foretrace-{id}"));
     let zip = std::io::Cursor::new(parts[1].1.clone());
     let mut sent = foretrace_report::bundle::BundleReader::open(zip, Default::default()).unwrap();
-    assert_eq!(sent.names(), ["logs/journal", "report.json"]);
+    assert_eq!(sent.names(), ["system/erasure", "logs/journal", "report.json"]);
     assert!(sent.report().unwrap().threads.is_empty());
 }
 

@@ -144,11 +144,13 @@ fn request(stream: &mut TcpStream) -> Option<Request> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap().to_lowercase();
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a Content-Length");
+    // A request that only asks for something has neither a length nor a body.
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
     let mut packed = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut packed).ok()?;
     let mut body = Vec::new();
-    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut body).unwrap();
+    if !packed.is_empty() {
+        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut body).unwrap();
+    }
     Some(Request { head, body })
 }
