@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use foretrace_report::schema::Problem;
+use foretrace_report::schema::{Problem, Program};
 use foretrace_store::Places;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,6 +35,7 @@ use super::child::Child;
 use super::{connection, sandbox, supervisor};
 use crate::install::Installation;
 use crate::journal;
+use crate::process::{Part, Process};
 
 /// Crashes that wait to be accepted; the kernel drops what finds no place.
 const BACKLOG: i32 = 4096;
@@ -126,7 +127,7 @@ impl Keeper<'_> {
         }
         while !running.is_empty() {
             wait([], &running);
-            running.retain(Running::goes_on);
+            running.retain_mut(Running::goes_on);
         }
         0
     }
@@ -136,7 +137,7 @@ impl Keeper<'_> {
         let room = running.len() < AT_ONCE;
         let listener = room.then(|| self.listener.as_fd());
         let told = wait([lifeline.as_fd()].into_iter().chain(listener), running);
-        running.retain(Running::goes_on);
+        running.retain_mut(Running::goes_on);
         !told
     }
 
@@ -166,7 +167,7 @@ impl Keeper<'_> {
         while Instant::now() < until || running.len() >= AT_ONCE {
             self.take_all(running);
             wait((running.len() < AT_ONCE).then(|| self.listener.as_fd()), running);
-            running.retain(Running::goes_on);
+            running.retain_mut(Running::goes_on);
         }
         // It may be gone already; the next one to listen removes it as well.
         let _ = std::fs::remove_file(self.installation.socket());
@@ -176,15 +177,17 @@ impl Keeper<'_> {
 // A crash that is being handled.
 struct Running {
     process: Child,
-    pid: i32,
+    crash: Crash,
+    // What is known of the program, until somebody has died of its crash.
+    program: Option<Program>,
     deadline: Instant,
 }
 
 impl Running {
-    fn goes_on(&self) -> bool {
+    fn goes_on(&mut self) -> bool {
         if let Some(how) = self.process.failed() {
-            journal::log(&format!("no report of process {}: its supervisor {how}", self.pid));
-            return false;
+            journal::log(&format!("process {}: its supervisor {how}", self.crash.pid));
+            return how.starts_with("died") && self.is_buried(&how);
         }
         if self.process.ended().is_some() {
             return false;
@@ -194,17 +197,40 @@ impl Running {
         }
         true
     }
+
+    // Whether somebody now writes the report that the supervisor could not write. Only once.
+    fn is_buried(&mut self, how: &str) -> bool {
+        let Some(program) = self.program.take() else { return false };
+        let buried = Child::spawn(None, || match supervisor::bury(&self.crash, program, how) {
+            Ok(_) => 0,
+            Err(error) => {
+                journal::log(&format!("no report of process {}: {error:#}", self.crash.pid));
+                1
+            }
+        });
+        buried.is_ok_and(|process| {
+            self.process = process;
+            true
+        })
+    }
 }
 
 // Starts a supervisor for whoever has crashed at the other end.
 fn take(connection: UnixStream, root: &Path) -> Option<Running> {
     // Whoever connects without a crash, to look whether somebody answers, sees the connection close.
     let crash = connection::crash(&connection, root).ok()?;
+    let process = Process::open(crash.pid).ok();
+    let text = |part| {
+        let bytes = process.as_ref().and_then(|process| process.read(part).ok())?;
+        Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    };
+    let (name, exe) = (text(Part::Name).unwrap_or_default(), text(Part::Executable));
+    let program = Some(Program { name, exe, pid: crash.pid, package: None });
     let process = Child::spawn(None, || supervise(&crash, connection));
     // Ours is the supervisor's by now.
     drop(crash.pidfd.map(super::child::inherited));
     match process {
-        Ok(process) => Some(Running { process, pid: crash.pid, deadline: Instant::now() + LONGEST }),
+        Ok(process) => Some(Running { process, crash, program, deadline: Instant::now() + LONGEST }),
         Err(error) => {
             journal::log(&format!("no report of process {}: {error}", crash.pid));
             None

@@ -436,14 +436,7 @@ impl Supervisor<'_> {
             return Ok(None);
         }
         let incoming = Incoming::begin(&self.places, StoreKind::System)?;
-        let time = super::moment(self.crash);
-        let mut collected = Collected::new(self.id, Kind::Crash, time, program);
-        collected.signal = Some(Signal {
-            number: self.crash.signal,
-            name: signal_name(self.crash.signal),
-            code: None,
-            address: None,
-        });
+        let mut collected = told(self.crash, self.id, program);
         collected.problems = std::mem::take(&mut self.problems);
         collected.problem("handler", "only what the kernel itself said could be written");
         let plain = [
@@ -497,6 +490,29 @@ impl Supervisor<'_> {
             Err(error) => journal::log(&format!("the store's limits could not be kept: {error}")),
         }
     }
+}
+
+/// The report of a crash whose supervisor has itself crashed. It is root's: nobody is left to say whose it could be.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn bury(crash: &Crash, program: Program, how: &str) -> anyhow::Result<Published> {
+    guard()?;
+    let incoming = Incoming::begin(&Places::system(&crash.root), StoreKind::System)?;
+    let id = foretrace_store::random_id()?;
+    let mut collected = told(crash, id, program);
+    let what = format!("the handler itself {how} at this crash; only what the kernel said could be written");
+    collected.problem("handler", what);
+    assemble(collected, incoming.bundle()?)?;
+    Ok(incoming.publish(id, Owner::ROOT)?)
+}
+
+// What the kernel itself said.
+fn told(crash: &Crash, id: ReportId, program: Program) -> Collected {
+    let mut collected = Collected::new(id, Kind::Crash, super::moment(crash), program);
+    collected.signal =
+        Some(Signal { number: crash.signal, name: signal_name(crash.signal), code: None, address: None });
+    collected
 }
 
 struct Failed {

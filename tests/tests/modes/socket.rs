@@ -105,6 +105,42 @@ fn an_acceptor_that_is_killed_is_replaced_and_costs_no_crash() -> Result<()> {
 }
 
 #[test]
+fn a_supervisor_that_crashes_is_recorded_and_makes_no_crash_of_its_own() -> Result<()> {
+    let mut world = Installed::through(Mode::Socket)?;
+    world.configure(EVERY_CRASH)?;
+    let bare = built_programs()?.join("bare");
+    let accepting = accepting(world.acceptor()?)?;
+    let children = format!("/proc/{accepting}/task/{accepting}/children");
+    let (mut crashes, mut killed) = (0, 0);
+    // Some supervisors are done before they are found.
+    while killed < 3 && crashes < 40 {
+        let mut victim = Command::new(&bare).spawn()?;
+        crashes += 1;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) {
+            if let Some(child) = fs::read_to_string(&children)?.split_whitespace().next() {
+                killed += usize::from(kill(Pid::from_raw(child.parse()?), Signal::SIGABRT).is_ok());
+                break;
+            }
+        }
+        victim.wait()?;
+        wait_for_reports(&world, crashes)?;
+    }
+    thread::sleep(Duration::from_millis(300));
+    let rows = world.list()?;
+    ensure!(rows.len() == crashes, "{} reports of {crashes} crashes", rows.len());
+    ensure!(rows.iter().all(|row| row["program"] == "bare"), "a handler's own crash: {rows:?}");
+    let mut recorded = 0;
+    for row in &rows {
+        let report = world.info(row["id"].as_str().context("a row without an id")?)?;
+        recorded +=
+            usize::from(report["problems"].to_string().contains("the handler itself died by SIGABRT"));
+    }
+    ensure!(recorded >= 1, "none of {killed} killed supervisors is recorded");
+    Ok(())
+}
+
+#[test]
 fn when_the_server_ends_however_it_does_the_pipe_stands_in_until_it_is_back() -> Result<()> {
     let mut world = Installed::through(Mode::Socket)?;
     let bare = built_programs()?.join("bare");
