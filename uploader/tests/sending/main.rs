@@ -481,3 +481,24 @@ fn at_a_terminal(world: &World, arguments: &[&str], typed: Option<&str>, quiet: 
     child.wait().unwrap();
     String::from_utf8_lossy(&shown).into_owned()
 }
+
+#[test]
+fn nothing_leaves_while_a_rule_of_the_administrators_cannot_be_applied_and_everything_else_goes_on() {
+    let server = Server::start([]);
+    let world = World::with_server(&server.url());
+    let id = world.painter();
+    world.set(&format!("[Upload]\nUrl={}\n[Privacy]\nRedact=line\nRedact=(unclosed\n", server.url()));
+    for arguments in [&["preview", &id.short()][..], &["consent", &id.short(), "--grant", "logs"]] {
+        let said = world.run(arguments);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(
+            said.text.contains("foretrace.conf:5: Redact=(unclosed") && said.text.contains("unclosed group"),
+            "{said:?}"
+        );
+    }
+    world.done(&["list"]);
+    world.done(&["info", &id.short()]);
+    world.set(&format!("[Upload]\nUrl={}\n[Privacy]\nRedact=line\n", server.url()));
+    assert!(world.done(&["preview", &id.short(), "--grant", "logs"]).text.contains("now <hidden>"));
+    assert_eq!(server.connections(), 0);
+}
