@@ -6,6 +6,7 @@
 pub mod command;
 pub mod door;
 pub mod evidence;
+pub mod faults;
 pub mod ledger;
 pub mod machine;
 pub mod plants;

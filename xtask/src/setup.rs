@@ -30,6 +30,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "lldb", purpose: "to open minidumps" },
     Need { package: "pkg-config", purpose: "to find libfuse3" },
     Need { package: "python3", purpose: "as a stripped program without the SDK" },
+    Need { package: "strace", purpose: "to make system calls fail" },
     Need { package: "unzip", purpose: "to check bundles" },
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];

@@ -3,6 +3,7 @@
 //! Each proof is a row: what was looked at, how often, and how often it was wrong. Any wrong one fails the command.
 
 mod evidence;
+mod faults;
 mod memory;
 mod recorder;
 mod victim;
@@ -26,6 +27,8 @@ pub struct Options {
 enum What {
     /// Kill, crash, snapshot and overload programs that record, and hold each ring against their ledgers
     Recorder(Recorder),
+    /// Make each writing system call of the handler fail, and kill its processes at each, while it handles a crash
+    Faults,
 }
 
 /// How long.
@@ -61,7 +64,9 @@ pub struct Row {
 /// # Errors
 /// A proof that fails, or cannot be made.
 pub fn run(options: &Options) -> Result<()> {
-    let What::Recorder(recorder) = &options.what;
+    let What::Recorder(recorder) = &options.what else {
+        return faults::prove();
+    };
     if cfg!(debug_assertions) {
         return again_optimised();
     }

@@ -101,7 +101,8 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
     share::add_up_lost(&supervisor.places);
     if let Ok(Some(handled)) = &handled {
         supervisor.announce(handled);
-        supervisor.make_room(handled);
+        supervisor.share.settle(&supervisor.places, supervisor.id, supervisor.owner);
+        supervisor.make_room(handled.published.bytes, Duration::from_secs(5));
     }
     supervisor.hand_on();
     handled
@@ -198,6 +199,10 @@ impl Supervisor<'_> {
                 Ok(handled) => return Ok(handled),
                 Err(failed) => failed,
             };
+            if failed.stage == Stage::Assembly {
+                // Perhaps the disk is full.
+                self.make_room(0, Duration::from_millis(500));
+            }
             effort = effort.after(failed.stage);
             let what = format!(
                 "the part of the handler that reads crashed processes failed while {} ({:#}); \
@@ -475,17 +480,9 @@ impl Supervisor<'_> {
     }
 
     // What has become too much goes now: nobody waits any more.
-    fn make_room(&self, handled: &Handled) {
-        const PATIENCE: Duration = Duration::from_secs(5);
-        self.share.settle(&self.places, self.id, self.owner);
+    fn make_room(&self, added: u64, patience: Duration) {
         let storage = &self.settings.storage;
-        match foretrace_store::enforce(
-            &self.places,
-            storage,
-            StoreKind::System,
-            handled.published.bytes,
-            PATIENCE,
-        ) {
+        match foretrace_store::enforce(&self.places, storage, StoreKind::System, added, patience) {
             Ok(done) => done.problems.iter().for_each(|problem| journal::log(&problem.to_string())),
             Err(error) => journal::log(&format!("the store's limits could not be kept: {error}")),
         }

@@ -1,7 +1,7 @@
 //! What is collected while the crashed process stands still: each part in its turn, each as far as it can be had.
 
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -154,13 +154,9 @@ impl Worker<'_> {
             let what = format!("the kernel's core ended after {length} bytes, before the end of its notes");
             self.collected.problem("core", what);
         }
-        let mut bytes = vec![0; usize::try_from(length).ok()?];
-        if let Err(error) = self.task.head.read_exact_at(&mut bytes, 0) {
-            self.collected.problem("core", error.to_string());
-            return None;
-        }
-        match core::read_head(&mut Cursor::new(bytes)) {
-            Ok((head, _)) => {
+        // From where it lies: thousands of threads' notes are tens of megabytes, and are needed once.
+        match core::read_file(self.task.head) {
+            Ok(head) => {
                 self.collected.problems.extend(head.problems.iter().cloned());
                 Some(head)
             }
