@@ -151,6 +151,7 @@ mod tests {
             recorded: 0,
             overwritten: 0,
             discarded: 0,
+            clock_cost: 0,
             problems: vec![],
         };
         vec![("ring-1".into(), snapshot)]

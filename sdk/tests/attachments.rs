@@ -17,6 +17,8 @@ fn said() -> Vec<(String, AttachmentClass, u64, Attached)> {
 #[test]
 fn what_is_attached_is_there_until_its_guard_is_dropped() {
     assert!(foretrace::start());
+    let clock = rings::snapshot().clock_cost;
+    assert!((100..1_000_000).contains(&clock), "reading the clock takes {clock} ps");
     let value = [7_u32; 3];
     let memory = attach_memory("state", &value, AttachmentClass::Trail);
     let file = attach_file("app.log", Path::new("/var/log/app.log"), 100, AttachmentClass::Logs);

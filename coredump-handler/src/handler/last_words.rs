@@ -48,6 +48,7 @@ fn emptied(snapshot: &Snapshot) -> Snapshot {
         recorded: 0,
         overwritten: 0,
         discarded: 0,
+        clock_cost: 0,
         problems: Vec::new(),
     }
 }

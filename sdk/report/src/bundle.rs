@@ -274,6 +274,7 @@ mod tests {
             signature: String::new(),
             annotations: vec![],
             losses: Losses::default(),
+            recorder: None,
             parts: vec![],
             problems: vec![],
         }

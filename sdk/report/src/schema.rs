@@ -45,6 +45,9 @@ pub struct Report {
     /// The trail's counts over all rings: recorded = readable + overwritten.
     #[serde(default)]
     pub losses: Losses,
+    /// What recording cost the program, over all rings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorder: Option<Recorder>,
     /// The other entries of the bundle.
     #[serde(default)]
     pub parts: Vec<Part>,
@@ -231,6 +234,18 @@ pub struct Losses {
     pub overwritten: u64,
     /// Events that could not be recorded.
     pub discarded: u64,
+}
+
+/// What recording cost the program until the report was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorder {
+    /// Events that it recorded.
+    pub events: u64,
+    /// Bytes written for them: those of the readable events, extrapolated to all.
+    pub bytes: u64,
+    /// Processor time in nanoseconds: events times 1.2 readings of the clock, which the recorder measured when it
+    /// started. 0 where it could not be measured.
+    pub nanoseconds: u64,
 }
 
 /// An entry of the bundle.

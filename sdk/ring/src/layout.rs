@@ -35,7 +35,7 @@
 //!             512 events discarded without a slot u64    520 fields cut u64       528 event types refused u64
 //!             536 annotations refused u64                544 schema slots taken   552 next event number
 //!             560 reports started u64                    568 reports not started u64
-//!             576 attachments refused u64
+//!             576 attachments refused u64                584 what reading the clock takes u64, picoseconds
 //!             640 attachments: 8 entries of 416, a sequence lock each
 //!
 //! annotation    0 lock u64 (0 never used, odd being written)   8 key length u16   10 value length u16
@@ -141,6 +141,8 @@ pub const AT_REPORTS: u64 = 560;
 pub const AT_REFUSED_REPORTS: u64 = 568;
 /// Header: attachments that were refused.
 pub const AT_REFUSED_ATTACHMENTS: u64 = 576;
+/// Header: what one reading of the clock took when the ring was made, in picoseconds. 0: it was not measured.
+pub const AT_CLOCK_COST: u64 = 584;
 /// Header: the attachments.
 pub const AT_ATTACHMENTS: u64 = 640;
 /// Header: a word without meaning, to which stores with impossible offsets go.
@@ -359,7 +361,7 @@ const _: () = assert!(DEFAULT.descriptors == 2_658_304);
 const _: () = assert!(DEFAULT.cells == 4096);
 const _: () = assert!(DEFAULT.pool == DEFAULT.descriptors + 32_768 && DEFAULT.pool.is_multiple_of(4096));
 const _: () = assert!(AT_CLOCK + CLOCK_PAIRS * CLOCK_PAIR_SIZE == AT_TICKET);
-const _: () = assert!(AT_REFUSED_ATTACHMENTS < AT_ATTACHMENTS && AT_SCRATCH + 8 == HEADER_SIZE);
+const _: () = assert!(AT_CLOCK_COST < AT_ATTACHMENTS && AT_SCRATCH + 8 == HEADER_SIZE);
 const _: () = assert!(AT_ATTACHMENTS + (ATTACHMENT_COUNT * ATTACHMENT_SIZE) as u64 <= AT_SCRATCH);
 const _: () =
     assert!(ATTACHMENT_TEXT as usize + ATTACHMENT_NAME + ATTACHMENT_PATH == ATTACHMENT_SIZE as usize);

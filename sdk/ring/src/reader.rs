@@ -115,6 +115,8 @@ pub struct Snapshot {
     pub overwritten: u64,
     /// Events that could not be recorded.
     pub discarded: u64,
+    /// What one reading of the clock took when the ring was made, in picoseconds: most of what an event costs. 0: unknown.
+    pub clock_cost: u64,
     /// What was wrong with the ring: one sentence each.
     pub problems: Vec<String>,
 }
@@ -182,6 +184,8 @@ fn read_into<M: Memory + ?Sized>(memory: &M, spare: Vec<(String, Vec<u8>)>) -> R
         recorded: counts.recorded,
         overwritten: counts.recorded.saturating_sub(counts.kept),
         discarded: counts.discarded,
+        // A clock that takes longer than this is none.
+        clock_cost: memory.load(AT_CLOCK_COST).filter(|cost| *cost <= MAX_CLOCK_COST).unwrap_or(0),
         problems,
     })
 }
@@ -281,6 +285,8 @@ impl Head {
 
 /// A clock that ticks more often is none, and its arithmetic could not be done.
 const MAX_FREQUENCY: u64 = 1 << 40;
+/// Picoseconds: 100 µs.
+const MAX_CLOCK_COST: u64 = 100_000_000;
 /// How often the reader looks again at something that changes under its eyes.
 const TRIES: u32 = 64;
 

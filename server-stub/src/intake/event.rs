@@ -70,6 +70,7 @@ pub fn report(event: &Value) -> Option<Report> {
         signature: found,
         annotations: tags(event),
         losses: Losses::default(),
+        recorder: None,
         parts: Vec::new(),
         problems: Vec::new(),
     })

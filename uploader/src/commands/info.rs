@@ -230,6 +230,13 @@ impl Page<'_> {
             "  {} recorded, {} of them overwritten by newer ones, {} could not be recorded",
             losses.recorded, losses.overwritten, losses.discarded
         )?;
+        if let Some(cost) = self.report.recorder.filter(|cost| cost.events > 0) {
+            let time = match cost.nanoseconds {
+                0 => String::new(),
+                time => format!(", about {:.1} ms of processor time in all", time as f64 / 1e6),
+            };
+            writeln!(out, "  recording them took {}{time}", sentence::size(cost.bytes))?;
+        }
         if skipped > 0 {
             writeln!(out, "  all of them: foretrace trace {}", self.id.short())?;
         }

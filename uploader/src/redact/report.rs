@@ -73,6 +73,7 @@ impl Redaction<'_> {
         }
         report.annotations.clear();
         report.losses = Losses::default();
+        report.recorder = None;
     }
 
     /// A problem may quote what it is about, so it needs the same class.

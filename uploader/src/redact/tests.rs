@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use foretrace_report::bundle::Limits;
 use foretrace_report::schema::{
-    Annotation, Frame, Kind, Losses, Package, Privacy, Program, SCHEMA, Signal, System, Thread, Trust,
+    Annotation, Frame, Kind, Losses, Package, Privacy, Program, Recorder, SCHEMA, Signal, System, Thread,
+    Trust,
 };
 use foretrace_report::{Preset, ReportId};
 use foretrace_ring::Trail;
@@ -155,6 +156,7 @@ fn report() -> Report {
             annotation("folder", "/home/other/orders", Privacy::Public),
         ],
         losses: Losses { recorded: 10, overwritten: 9, discarded: 1 },
+        recorder: Some(Recorder { events: 10, bytes: 200, nanoseconds: 120 }),
         parts: vec![],
         problems: vec![
             Problem::new("package", "no package owns /home/marianne/bin/shop"),
