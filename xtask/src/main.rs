@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod demo;
 mod interrupt;
+mod qemu;
 mod setup;
 mod soak;
 mod test;
@@ -29,6 +30,8 @@ enum Command {
     Bench(bench::Options),
     /// Prove for minutes what happens once in a million
     Soak(soak::Options),
+    /// Crash victims under Debian's own kernel, in an emulated machine
+    Qemu(qemu::Options),
     /// Prove with tools of their own: loom, Miri, libFuzzer
     Check(check::Options),
 }
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Soak(options) => soak::run(&options),
+        Command::Qemu(options) => qemu::run(&options),
         Command::Check(options) => check::run(&options),
     }
 }

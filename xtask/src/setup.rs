@@ -35,6 +35,15 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];
 
+/// What the emulated machine needs. Large, and so no part of the tests.
+pub const TO_EMULATE: &[Need] = &[
+    Need { package: "busybox-static", purpose: "the emulated machine's shell" },
+    Need { package: "cpio", purpose: "to pack the emulated machine's root directory" },
+    Need { package: "libfuse3-dev", purpose: "for a victim whose stack never answers" },
+    Need { package: "pkg-config", purpose: "to find libfuse3" },
+    Need { package: "qemu-system-x86", purpose: "to run Debian's kernel" },
+];
+
 /// What the recorder's benchmark compares with.
 pub const TO_COMPARE: &[Need] = &[
     Need { package: "liblttng-ust-dev", purpose: "the recorder's peer" },
