@@ -267,7 +267,7 @@ fn core_of(program: &Path, arguments: &[&str], folder: &TempDir) -> Result<PathB
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     thread::sleep(Duration::from_secs(2));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT)?;
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT)?;
     let ended = child.wait()?;
     let written = fs::read_dir(folder.path())?
         .flatten()
