@@ -218,7 +218,7 @@ fn gdb(programs: &Path, rounds: usize) -> Result<Vec<Row>> {
     let compiler = rustc()?;
     let mut rows = Vec::new();
     for (name, program, arguments) in [
-        ("rustc", compiler.as_path(), ["-", "--crate-type=lib", "--emit=metadata", "-o/dev/null"]),
+        ("rustc", compiler.as_path(), ["-", "--crate-type=lib", "--emit=metadata", "-oempty.rmeta"]),
         ("a server with full DWARF", server.as_path(), ["--listen", "127.0.0.1:0", "--data", "data"]),
     ] {
         let megabytes = fs::metadata(program)?.len() >> 20;
