@@ -10,6 +10,9 @@ use foretrace_tests::ledger;
 use foretrace_tests::world::{Installed, built_programs};
 use minidump_unwind::{Symbolizer, simple_symbol_supplier};
 
+/// Where a minidump names the trail, as docs/report.md says.
+const TRAIL_STREAM: u32 = 0x4654_0001;
+
 fn victim(world: &Installed, name: &str, death: &str) -> Result<Command> {
     let book = world.work("ledger");
     ledger::create(&book, 4)?;
@@ -145,5 +148,67 @@ fn lldb_opens_the_minidump() -> Result<()> {
     ensure!(text.contains("SIGSEGV"), "{text}");
     ensure!(text.contains("frame #0"), "{text}");
     ensure!(text.matches("thread #").count() >= 4, "{text}");
+    Ok(())
+}
+
+#[test]
+fn every_stream_that_readers_look_for_is_there() -> Result<()> {
+    use minidump::format::MINIDUMP_STREAM_TYPE as Stream;
+    let world = Installed::new()?;
+    let id = world.crash(&mut victim(&world, "victim-c", "null")?)?;
+    let dump =
+        minidump::Minidump::read(world.part(&id, "minidump.dmp")?).context("rust-minidump cannot read it")?;
+    for stream in [
+        Stream::SystemInfoStream,
+        Stream::ThreadListStream,
+        Stream::ThreadNamesStream,
+        Stream::MemoryListStream,
+        Stream::MemoryInfoListStream,
+        Stream::ModuleListStream,
+        Stream::ExceptionStream,
+        Stream::HandleDataStream,
+        Stream::LinuxCpuInfo,
+        Stream::LinuxProcStatus,
+        Stream::LinuxAuxv,
+        Stream::LinuxMaps,
+        Stream::LinuxDsoDebug,
+        Stream::MozLinuxLimits,
+        Stream::MozSoftErrors,
+        Stream::CrashpadInfoStream,
+    ] {
+        ensure!(dump.get_raw_stream(stream as u32).is_ok_and(|bytes| !bytes.is_empty()), "no {stream:?}");
+    }
+    let trail = dump.get_raw_stream(TRAIL_STREAM).context("no stream names the trail")?;
+    ensure!(trail.starts_with(b"trace/"), "the trail is in {}", String::from_utf8_lossy(trail));
+    let handles = dump.get_stream::<minidump::MinidumpHandleDataStream>()?;
+    let named = |name: &str| handles.iter().any(|handle| handle.object_name.as_deref() == Some(name));
+    ensure!(named("/dev/null"), "standard input is not among {} handles", handles.iter().count());
+    Ok(())
+}
+
+#[test]
+fn a_32_bit_programs_crash_is_whole_and_its_processor_is_x86() -> Result<()> {
+    let world = Installed::new()?;
+    let id = world.crash(&mut Command::new(built_programs()?.join("narrow")))?;
+    let evidence = Evidence::open(&world, &id)?;
+    let functions = evidence.crashed_functions();
+    ensure!(functions == ["crash", "outer", "_start"], "{functions:?}");
+    let report = &evidence.report;
+    ensure!(report.problems.is_empty(), "{:?}", report.problems);
+    ensure!(
+        report.signal.as_ref().is_some_and(|s| s.address.as_deref() == Some("0x0")),
+        "{:?}",
+        report.signal
+    );
+    let dump = minidump::Minidump::read(world.part(&id, "minidump.dmp")?)?;
+    let system = dump.get_stream::<minidump::MinidumpSystemInfo>()?;
+    ensure!(system.cpu == minidump::system_info::Cpu::X86, "{:?}", system.cpu);
+    let symbols = Symbolizer::new(simple_symbol_supplier(vec![]));
+    let state = tokio::runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(minidump_processor::process_minidump(&dump, &symbols))?;
+    let context = &state.threads[0].frames.first().context("no frame")?.context;
+    let first = &report.threads[0].frames[0].ip;
+    ensure!(format!("{:#x}", context.get_instruction_pointer()) == *first, "not at {first}");
     Ok(())
 }

@@ -52,6 +52,10 @@ pub fn test_victims() -> Result<()> {
     );
     let flags = String::from_utf8(flags.stdout)?;
     compile_victim("bare", &["-static"])?;
+    compile_victim(
+        "narrow",
+        &["-m32", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-fno-stack-protector"],
+    )?;
     compile_victim("mute-fs", &flags.split_whitespace().collect::<Vec<_>>())?;
     compile_victim("mute-stack", &[])?;
     compile_victim("secret", &[])

@@ -59,6 +59,27 @@ pub const TO_COMPARE_CRASHES: &[Need] = &[
     Need { package: "systemd-coredump", purpose: "the handler's peer" },
 ];
 
+/// What the comparison with gdb takes its victims from. Node is left to whoever has it.
+pub const TO_COMPARE_BACKTRACES: &[Need] = &[
+    Need { package: "binutils", purpose: "to strip victims and split off their debug information" },
+    Need { package: "bolt-16", purpose: "for a victim that was laid out anew" },
+    Need { package: "clang", purpose: "for another compiler's victim" },
+    Need { package: "dwz", purpose: "for victims that share debug information" },
+    Need { package: "g++", purpose: "for victims in C++" },
+    Need { package: "gcc-12-multilib", purpose: "for 32-bit victims" },
+    Need { package: "gcc-aarch64-linux-gnu", purpose: "for another machine's victims" },
+    Need { package: "gdb", purpose: "the debugger to compare with" },
+    Need { package: "gdb-multiarch", purpose: "the debugger for another machine's cores" },
+    Need { package: "golang-1.19-go", purpose: "for victims in Go" },
+    Need { package: "libc6-dbg", purpose: "to name the frames in libc" },
+    Need { package: "libc6-dev-arm64-cross", purpose: "for another machine's victims" },
+    Need { package: "musl-tools", purpose: "for victims of another C library" },
+    Need { package: "openjdk-17-jdk-headless", purpose: "for a victim in Java" },
+    Need { package: "python3", purpose: "for victims in Python" },
+    Need { package: "qemu-user", purpose: "to run another machine's victims" },
+    Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
+];
+
 const fn libc_headers() -> Need {
     Need { package: "libc6-dev", purpose: "the C parts" }
 }

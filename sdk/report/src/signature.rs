@@ -108,7 +108,9 @@ fn joined(names: &[String]) -> Option<String> {
 // The most telling word for a frame: its function, its line, its place in a module, its address.
 fn name(frame: &Frame) -> String {
     if let Some(function) = frame.function.as_deref().filter(|function| !function.is_empty()) {
-        let normal = normalize(function, frame.file.as_deref());
+        // The C library's own word for a function that it calls itself, which only its debug symbols tell.
+        let public = function.strip_prefix("__GI_").filter(|plain| lists::matches(lists::PREFIXES, plain));
+        let normal = normalize(public.unwrap_or(function), frame.file.as_deref());
         return match frame.file.as_deref().and_then(names::standard_module) {
             Some(module) if !normal.contains("::") => format!("{module}::{normal}"),
             _ => normal,

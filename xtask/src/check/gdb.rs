@@ -24,7 +24,7 @@ use serde_json::json;
 use self::comparison::{Frame, Outcome, SIGNAL, compare};
 use self::victims::{EXPLAINED, Kind, VICTIMS, Victim};
 use crate::build::{self, say};
-use crate::interrupt;
+use crate::{interrupt, setup};
 
 /// Of gdb's named frames in native victims.
 const BAR: f64 = 0.98;
@@ -71,6 +71,7 @@ struct Compared {
 /// Not root, a victim that cannot be built or does not crash, or fewer frames than the bar asks for.
 pub fn run(options: &Options) -> Result<()> {
     let wanted = |victim: &&Victim| options.filter.as_ref().is_none_or(|part| victim.name.contains(part));
+    setup::install_missing(&[setup::TO_BUILD, setup::TO_COMPARE_BACKTRACES])?;
     let program = match &options.program {
         Some(file) => file.clone(),
         None => {

@@ -32,6 +32,7 @@ pub(super) const IRRELEVANT: &[&str] = &[
     "libc.musl-*",
     "vdso@*",
     "linux-vdso*",
+    "__kernel_vsyscall",
     "libgcc_s.so.1@*",
     // Raising a signal.
     "abort",

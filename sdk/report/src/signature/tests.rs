@@ -192,6 +192,13 @@ fn an_abort_is_one_group_with_and_without_the_librarys_symbols() {
 }
 
 #[test]
+fn a_library_functions_inner_name_is_its_public_one() {
+    for kill in ["kill", "__GI_kill"] {
+        assert_eq!(of(11, &frames(&["__kernel_vsyscall", kill, "give_up", "main"])), "kill | give_up");
+    }
+}
+
+#[test]
 fn a_frame_without_a_name_is_its_place_in_its_module() {
     let here = nameless(Some("/usr/bin/painter"), 0x5555_0000_1234, Some(0x1234));
     assert_eq!(of(11, &[here]), "painter@0x1234");
