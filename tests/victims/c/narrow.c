@@ -7,5 +7,7 @@ __attribute__((noinline)) static int crash(int x) { return *nowhere = x; }
 __attribute__((noinline)) static int outer(int x) { return crash(x + 1) + zero; }
 
 __attribute__((noreturn)) void _start(void) {
+    // The first function: nobody called it.
+    __asm__ volatile(".cfi_undefined eip");
     for (;;) zero = outer(zero);
 }
