@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foretrace_report::text::escape;
-use reqwest::header::HeaderName;
+use reqwest::header::{CONTENT_LENGTH, HeaderName};
 use reqwest::{Body, Certificate, Client, Method, Response, redirect};
 use tokio::runtime::Runtime;
 
@@ -122,7 +122,10 @@ impl Transport {
         let trace = Arc::new(Trace::new(length));
         let runtime = &self.runtime;
         runtime.block_on(async {
-            if length > 0 || verified.method() != "HEAD" {
+            if length == 0 && verified.method() != "HEAD" {
+                // Said in so many words: a server that waits for a length refuses its absence.
+                request = request.header(CONTENT_LENGTH, 0);
+            } else if length > 0 {
                 let parcel = Parcel::new(verified.into_load(), length, &trace, &self.budget, progress);
                 request = request.body(Body::wrap(parcel));
             }

@@ -3,6 +3,7 @@
 mod handler;
 mod recorder;
 mod table;
+mod uploader;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -21,6 +22,8 @@ pub struct Options {
 enum What {
     /// The cost of an event, against the limit: reading the clock and storing 24 bytes
     Recorder(recorder::Options),
+    /// Pending reports to a server on this machine, beside curl; memory while one of 1 GiB is sent
+    Uploader,
     /// From the fault to the report and to the end of the process, against SIGKILL
     Handler(handler::Options),
 }
@@ -32,6 +35,7 @@ enum What {
 pub fn run(options: &Options) -> Result<()> {
     let rows = match &options.what {
         What::Recorder(options) => recorder::measure(options)?,
+        What::Uploader => uploader::measure()?,
         What::Handler(options) => handler::measure(options)?,
     };
     table::print(&rows, options.json)

@@ -3,7 +3,9 @@
 //! and a sentence.
 #![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
+mod dialects;
 mod forget;
+mod resume;
 mod server;
 mod world;
 

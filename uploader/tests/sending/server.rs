@@ -82,6 +82,11 @@ impl Server {
         format!("http://{}/submit", self.address)
     }
 
+    /// The host and port that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// How often anybody connected.
     pub fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
@@ -149,8 +154,9 @@ fn request(stream: &mut TcpStream) -> Option<Request> {
     let mut packed = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut packed).ok()?;
     let mut body = Vec::new();
-    if !packed.is_empty() {
-        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut body).unwrap();
+    match head.contains("content-encoding: gzip\r\n") {
+        true => drop(flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut body).unwrap()),
+        false => body = packed,
     }
     Some(Request { head, body })
 }
