@@ -30,7 +30,7 @@
 //!
 //! # How much is kept
 //! The newest 4 MiB of events. A program chooses otherwise by [`start_with`], and who runs it by `FORETRACE_SIZE=64M`
-//! (from `256K` to `64M`).
+//! (from `256K` to `64M`). A thread whose history must survive noisy neighbours asks for a part of that by [`own_ring`].
 
 mod annotation;
 mod atomic;
@@ -49,6 +49,7 @@ mod known;
 mod layer;
 #[cfg(feature = "log")]
 mod logger;
+mod own;
 mod pool;
 mod record;
 mod report;
@@ -73,6 +74,7 @@ pub use foretrace_ring::trail::{Level, Privacy};
 pub use layer::Layer;
 #[cfg(feature = "log")]
 pub use logger::Logger;
+pub use own::own_ring;
 pub use report::{panic_hook, report_error};
 
 #[doc(hidden)]

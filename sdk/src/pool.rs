@@ -25,7 +25,8 @@ pub(crate) struct Taken {
 pub(crate) fn is_crowded(ring: Ring) -> bool {
     let active = ring.word(AT_ACTIVE).load(Ordering::Relaxed);
     let wanted = active.saturating_mul(2 * u64::from(BLOCK_CELLS));
-    wanted > u64::from(ring.geometry.cells) / 8 * 5
+    let own = ring.word(AT_OWN).load(Ordering::Relaxed);
+    wanted > u64::from(ring.geometry.cells).saturating_sub(own) / 8 * 5
 }
 
 /// Takes the next block. `None`: every one is in use, at least in part.
@@ -46,6 +47,11 @@ pub(crate) fn take_block(ring: Ring) -> Option<Taken> {
 /// Takes the next cell. `None`: every one is being written.
 pub(crate) fn take_cell(ring: Ring) -> Option<Taken> {
     let cells = ring.geometry.cells;
+    // Where more threads write than there are cells, each event would look at all of them in vain.
+    let released = ring.word(AT_RELEASED).load(Ordering::Acquire).wrapping_add(1);
+    if ring.word(AT_EXHAUSTED).load(Ordering::Relaxed) == released {
+        return None;
+    }
     // When nearly everything is open or pinned, looking everywhere for a closed cell would cost more than a pin is
     // worth.
     for (pins, most) in [(false, cells / 4), (true, cells)] {
@@ -71,7 +77,13 @@ pub(crate) fn take_cell(ring: Ring) -> Option<Taken> {
             }
         }
     }
+    ring.word(AT_EXHAUSTED).store(released, Ordering::Relaxed);
     None
+}
+
+/// Notes that a part was let go: a search is worth while again.
+pub(crate) fn note_release(ring: Ring) {
+    ring.word(AT_RELEASED).fetch_add(1, Ordering::Release);
 }
 
 /// Moves the ticket over the rest of a block that cannot be had, unless others have moved it meanwhile.
@@ -80,7 +92,7 @@ fn skip(ring: Ring, ticket: u64, cells: u32) {
     let _ = ring.word(AT_TICKET).compare_exchange(ticket, next, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-fn may_be_reused(word: u64, pins: bool) -> bool {
+pub(crate) fn may_be_reused(word: u64, pins: bool) -> bool {
     match word & STATE {
         FREE | CLOSED => true,
         PINNED => pins,
@@ -98,6 +110,7 @@ pub(crate) fn take_again(ring: Ring, part: Taken) -> Taken {
 /// Gives back a part that was taken.
 pub(crate) fn give_back(ring: Ring, part: &Taken) {
     ring.descriptor(part.cell).store(part.word | CLOSED, Ordering::Release);
+    note_release(ring);
 }
 
 /// The descriptor of the same part one generation on, without flags and state.
@@ -116,7 +129,7 @@ fn claim(ring: Ring, cell: u32, word: u64, pins: bool, flags: u64) -> Option<Tak
 }
 
 /// Takes a block that is whole, or makes it whole if all its cells can be had.
-fn claim_block(ring: Ring, first: u32, pins: bool) -> Option<Taken> {
+pub(crate) fn claim_block(ring: Ring, first: u32, pins: bool) -> Option<Taken> {
     let word = ring.descriptor(first).load(Ordering::Relaxed);
     if word & WHOLE != 0 {
         return claim(ring, first, word, pins, WHOLE);
@@ -134,6 +147,7 @@ fn claim_block(ring: Ring, first: u32, pins: bool) -> Option<Taken> {
             for (cell, word) in (first..).zip(&words[..index]) {
                 ring.descriptor(cell).store(*word, Ordering::Release);
             }
+            note_release(ring);
             return None;
         }
     }
@@ -156,5 +170,6 @@ fn split(ring: Ring, first: u32, pins: bool) -> Option<Taken> {
         let member = ring.descriptor(cell);
         member.store(next_generation(member.load(Ordering::Relaxed)) | FREE, Ordering::Release);
     }
+    note_release(ring);
     Some(taken)
 }

@@ -93,7 +93,7 @@ impl Slot {
             return Some(pool::take_again(self.ring, Taken { cell, word }));
         }
         // It became the current packet. The one before it may still look as if somebody wrote it.
-        if let Some(replaced) = self.cell(SLOT_REPLACED) {
+        if let Some(replaced) = self.cell(SLOT_REPLACED).filter(|cell| !self.owns(*cell)) {
             let word = self.word(SLOT_REPLACED_WORD).load(Ordering::Relaxed);
             let closed = word & !STATE | CLOSED;
             let descriptor = self.ring.descriptor(replaced);
@@ -124,10 +124,24 @@ impl Slot {
         }
     }
 
+    /// The blocks that only this thread reuses: the first cell of the first, and how many.
+    pub fn own(self) -> Option<(u32, u32)> {
+        let word = self.word(SLOT_OWN).load(Ordering::Relaxed);
+        let (first, blocks) = ((word as u32).checked_sub(1)?, (word >> 32) as u32);
+        let inside = blocks.checked_mul(BLOCK_CELLS)?.checked_add(first)? <= self.ring.geometry.cells;
+        (inside && blocks > 0).then_some((first, blocks))
+    }
+
+    /// Whether the cell is of one of these blocks.
+    pub fn owns(self, cell: u32) -> bool {
+        self.own().is_some_and(|(first, blocks)| (first..first + blocks * BLOCK_CELLS).contains(&cell))
+    }
+
     fn stop_writing(self, cell: u32) -> u64 {
         let descriptor = self.ring.descriptor(cell);
         let word = descriptor.load(Ordering::Relaxed) & !STATE | PINNED;
         descriptor.store(word, Ordering::Release);
+        pool::note_release(self.ring);
         word
     }
 

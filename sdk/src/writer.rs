@@ -14,7 +14,7 @@ use crate::pool::{self, Taken};
 use crate::ring::{self, Ring};
 use crate::slot::{self, Slot};
 use crate::thread::{self, IDLE, LEVELS, Level, Thread};
-use crate::{clock, host};
+use crate::{clock, host, own};
 
 /// Bytes that an event may have, header included.
 pub(crate) const MAX_EVENT: usize = (BLOCK_SIZE as u64 - PACKET_HEADER) as usize;
@@ -74,17 +74,22 @@ extern "C" fn foretrace_thread_ends() {
         let Some(index) = slot.replace(0).checked_sub(1) else { continue };
         if let Some(ring) = held.then(ring::live).flatten() {
             let slot = Slot::of(ring, index);
+            // While its packet is still known; and what is the thread's own, its slot's next thread must not find.
+            if slot.abandoned_opening().is_some_and(|left| slot.owns(left.cell)) {
+                slot.end_opening();
+            }
             if let Some(cell) = slot.current() {
                 ring.word(ring.cell(cell) + PACKET_END).store(clock::ticks(), Ordering::Relaxed);
                 slot.leave(cell, slot.events());
             }
+            own::give_back(ring, slot);
             slot::give_back(ring, slot);
         }
     }
 }
 
 /// Begins a recording: its nesting level, and the frame it interrupted. `None`: nested too deeply.
-fn enter(thread: &Thread, here: u64) -> Option<(usize, u64)> {
+pub(crate) fn enter(thread: &Thread, here: u64) -> Option<(usize, u64)> {
     let mut outer = thread.frame.get();
     let mut level = 0;
     if !matches!(outer, 0 | IDLE) {
@@ -104,7 +109,7 @@ fn enter(thread: &Thread, here: u64) -> Option<(usize, u64)> {
 }
 
 /// Ends a recording.
-fn leave(thread: &Thread, level: usize, outer: u64) {
+pub(crate) fn leave(thread: &Thread, level: usize, outer: u64) {
     compiler_fence(Ordering::SeqCst);
     thread.depth.set(level.saturating_sub(1) as u32);
     thread.frame.set(if level > 0 { outer } else { IDLE });
@@ -201,7 +206,7 @@ fn fits(ring: Ring, level: &Level, size: u64, time: u64) -> bool {
 }
 
 /// Gives the thread a slot, and with it the packet that the slot's last thread left.
-fn take_slot(ring: Ring, thread: &Thread, index: usize) -> Option<Slot> {
+pub(crate) fn take_slot(ring: Ring, thread: &Thread, index: usize) -> Option<Slot> {
     let id = host::thread_id();
     let Some(slot) = slot::take(ring, id) else {
         ring.count(AT_DISCARDED);
@@ -260,7 +265,10 @@ fn switch(ring: Ring, level: &Level, slot: Slot, size: u64, time: u64) -> Option
     slot.word(SLOT_CURRENT).store(u64::from(taken.cell) + 1, Ordering::Release);
     if let Some(old) = old {
         ring.word(ring.cell(old) + PACKET_END).store(time, Ordering::Relaxed);
-        slot.pin(old);
+        // A block of the thread's own stays open, so that nobody else takes it.
+        if !slot.owns(old) {
+            slot.pin(old);
+        }
     }
     slot.end_opening();
     enter_packet(ring, level, taken.cell, whole, EMPTY);
@@ -275,6 +283,9 @@ fn take(ring: Ring, slot: Slot, small: bool) -> Option<Taken> {
         }
         pool::give_back(ring, &left);
         slot.end_opening();
+    }
+    if let Some(own) = own::take(ring, slot) {
+        return Some(own);
     }
     let block = if small && pool::is_crowded(ring) { None } else { pool::take_block(ring) };
     block.or_else(|| if small { pool::take_cell(ring) } else { None })

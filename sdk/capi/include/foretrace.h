@@ -89,6 +89,14 @@ int ft_start(void);
  * Signal safety: none needed; may be used in a signal handler. */
 int ft_start_with(uint64_t pool);
 
+/* Gives the calling thread BYTES of the pool for itself: what it records from now on is overwritten by its own newer
+ * events only, however much other threads record. For a thread whose history explains crashes and which records little.
+ * In steps of 16 KiB, at least 32 KiB, until the thread ends; all threads together may have a quarter of the pool. 0, or
+ * -1 where that is too much, no such stretch of the pool is free, the thread has one already, or recording is off.
+ *
+ * Signal safety: not for signal handlers. */
+int ft_own_ring(uint64_t bytes);
+
 /* Whether events are recorded at this moment. False before the first event or ft_start.
  *
  * Signal safety: may be used in signal handlers. */

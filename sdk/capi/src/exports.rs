@@ -39,6 +39,7 @@ macro_rules! export {
 export! {
     "ft_start": crate::start;
     "ft_start_with": crate::start_with;
+    "ft_own_ring": crate::own_ring;
     "ft_enabled": crate::enabled;
     "ft_annotate": crate::annotate;
     "ft_attach_memory": crate::attachment::attach_memory;

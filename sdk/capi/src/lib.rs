@@ -27,6 +27,11 @@ extern "C" fn start_with(pool: u64) -> c_int {
     answer(foretrace::start_with(pool))
 }
 
+/// `ft_own_ring`, as `foretrace.h` has it.
+extern "C" fn own_ring(bytes: u64) -> c_int {
+    answer(foretrace::own_ring(bytes))
+}
+
 /// `ft_enabled`, as `foretrace.h` has it.
 extern "C" fn enabled() -> bool {
     foreign::is_live()

@@ -90,6 +90,16 @@ fn a_span_ends_with_its_block_however_it_is_left() {
 }
 
 #[test]
+fn a_thread_with_a_ring_of_its_own_loses_nothing_to_a_noisy_one() {
+    let program = Running::start("tests/c/quiet.c", &["-lforetrace", "-lpthread"], &[], &[]);
+    assert_eq!(program.said, "-1 0 -1\n", "too much, enough, and a second one");
+    let (snapshot, trail) = wait_for(&program, "silence");
+    assert_eq!((snapshot.discarded, snapshot.recorded), (0, 1001 + 100 * (256 << 10) / 24));
+    assert_eq!(named(&trail, "quiet").len(), 1000);
+    program.end();
+}
+
+#[test]
 fn events_pass_as_the_environment_says() {
     let only = [("FORETRACE", "test=info,test::spans=info,other=off")];
     let program = Running::start("tests/c/spans.c", &["-lforetrace"], &[], &only);

@@ -32,6 +32,8 @@
 //!             256 four clock pairs: ticks u64, monotonic ns u64, realtime ns u64, ticks a second u64
 //!             384 ticket u64
 //!             448 free slots u64 (tag << 32 | slot + 1)  456 slots ever used u64  464 active writers u64
+//!             472 cells that threads have for themselves  480 parts let go u64
+//!             488 how many were when a search found none, + 1 u64
 //!             512 events discarded without a slot u64    520 fields cut u64       528 event types refused u64
 //!             536 annotations refused u64                544 schema slots taken   552 next event number
 //!             560 reports started u64                    568 reports not started u64
@@ -54,6 +56,7 @@
 //!              40 pinned cell + 1 u64   48 its descriptor  56 idle cell + 1 u64   64 its descriptor
 //!              72 cell being opened + 1 u64       80 its descriptor
 //!              88 cell that it replaces + 1 u64    96 its descriptor
+//!             104 first cell + 1 of the thread's own blocks u32 (0 none)   108 how many u32
 //!
 //! descriptor    generation << 8 | whole << 4 | state
 //!
@@ -123,6 +126,12 @@ pub const AT_FREE_SLOTS: u64 = 448;
 pub const AT_USED_SLOTS: u64 = 456;
 /// Header: writer slots that a thread holds.
 pub const AT_ACTIVE: u64 = 464;
+/// Header: cells that threads have for themselves.
+pub const AT_OWN: u64 = 472;
+/// Header: how often a part of the pool was let go.
+pub const AT_RELEASED: u64 = 480;
+/// Header: [`AT_RELEASED`] + 1 when a search last found no part; 0: none was in vain.
+pub const AT_EXHAUSTED: u64 = 488;
 /// Header: events that were discarded for want of a writer slot.
 pub const AT_DISCARDED: u64 = 512;
 /// Header: fields that were cut.
@@ -239,6 +248,9 @@ pub const SLOT_OPENING_WORD: u64 = 80;
 pub const SLOT_REPLACED: u64 = 88;
 /// Writer slot: the descriptor that packet had.
 pub const SLOT_REPLACED_WORD: u64 = 96;
+/// Writer slot: the first cell + 1 of blocks that only this thread reuses, and in the upper half how many; 0 is none.
+/// Those that it does not write at the moment stay [`OPEN`], so that nobody takes them.
+pub const SLOT_OWN: u64 = 104;
 
 /// Bytes of a cell.
 pub const CELL_SIZE: u32 = 1024;
@@ -365,7 +377,7 @@ const _: () = assert!(AT_CLOCK_COST < AT_ATTACHMENTS && AT_SCRATCH + 8 == HEADER
 const _: () = assert!(AT_ATTACHMENTS + (ATTACHMENT_COUNT * ATTACHMENT_SIZE) as u64 <= AT_SCRATCH);
 const _: () =
     assert!(ATTACHMENT_TEXT as usize + ATTACHMENT_NAME + ATTACHMENT_PATH == ATTACHMENT_SIZE as usize);
-const _: () = assert!(SLOT_REPLACED_WORD + 8 <= SLOT_SIZE as u64);
+const _: () = assert!(SLOT_OWN + 8 <= SLOT_SIZE as u64 && AT_EXHAUSTED < AT_DISCARDED);
 const _: () = assert!(SCHEMA_SIZES + 8 <= SCHEMA_TEXT && SCHEMA_TEXT < SCHEMA_SIZE as u64);
 const _: () = assert!(PACKET_THREAD + 8 == PACKET_HEADER && BLOCK_SIZE == 16_384);
 const _: () = assert!(MEMBER <= STATE && STATE < WHOLE && WHOLE < GENERATION);

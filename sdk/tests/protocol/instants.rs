@@ -8,6 +8,7 @@ use foretrace_ring::layout::*;
 
 use crate::atomic::{Ordering, interrupt_after, was_interrupted};
 use crate::model::{CELL, FRAME, LARGE, SMALL, View, begin, end_thread, examine, record, record_at};
+use crate::own;
 use crate::storage::become_another;
 
 /// What a thread does in these proofs: first events, filled packets, switches, reuse of what it wrote itself.
@@ -168,4 +169,67 @@ fn a_handler_anywhere_records_and_tears_nothing() {
         assert_eq!(lanes[0].last(), Some(&(noted - 1)), "{operations}");
         assert!(lanes[1].len() <= 1);
     });
+}
+
+/// The thread takes blocks of its own, fills them several times over, and dies, or jumps away and goes on.
+#[test]
+fn a_thread_with_blocks_of_its_own_keeps_them_wherever_it_stops() {
+    let mut operations = 0;
+    loop {
+        become_another();
+        let ring = begin(16);
+        assert!(record(0, 0, SMALL));
+        let mut noted = 1;
+        interrupt_after(operations, leave);
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            own::begin(ring, 3 * u64::from(BLOCK_SIZE), FRAME);
+            for room in WORK {
+                assert!(record(0, noted, room), "event {noted} was discarded");
+                noted += 1;
+            }
+        }));
+        let interrupted = was_interrupted();
+        let owner = crate::storage::current();
+        let dead = view().read();
+        let kept = examine(&dead)[0].clone();
+        assert!((noted..=noted + 1).contains(&dead.recorded), "{operations}: {}", dead.recorded);
+        assert_eq!(kept.last().copied(), Some(dead.recorded - 1), "{operations}");
+
+        become_another();
+        for (number, room) in WORK.into_iter().cycle().take(300).enumerate() {
+            assert!(record(1, number as u64, room), "{operations}: event {number}");
+        }
+        let snapshot = view().read();
+        let lanes = examine(&snapshot);
+        assert_eq!((snapshot.recorded, snapshot.discarded), (dead.recorded + 300, 0), "{operations}");
+        // What its three blocks hold is there: more than an open packet and a pinned one. A jump may have cost one of them.
+        let held = if interrupted { 2 } else { 6 };
+        let own: Vec<u64> = kept.iter().copied().filter(|number| number + held >= dead.recorded).collect();
+        assert!(
+            own.iter().all(|number| lanes[0].contains(number)),
+            "{operations}: {own:?} of {:?}",
+            lanes[0]
+        );
+        end_thread();
+
+        // Whoever jumped goes on, and what it had is everybody's when it ends.
+        crate::storage::go_on_as(owner);
+        for (number, room) in (dead.recorded..).zip(WORK) {
+            assert!(record(0, number, room), "{operations}: event {number}");
+        }
+        end_thread();
+        become_another();
+        for (number, room) in (300..).zip(WORK.into_iter().cycle().take(200)) {
+            assert!(record(1, number, room), "{operations}: event {number}");
+        }
+        let last = view().read();
+        examine(&last);
+        assert_eq!((last.recorded, last.discarded), (dead.recorded + 512, 0), "{operations}");
+        if !interrupted {
+            assert_eq!(ring.word(AT_OWN).load(Ordering::Relaxed), 0, "own blocks were not given back");
+            break;
+        }
+        operations += 1;
+    }
+    assert!(operations > 300, "the work has only {operations} operations");
 }

@@ -26,6 +26,9 @@ mod annotation;
 #[path = "../../src/entry.rs"]
 #[allow(dead_code)]
 mod entry;
+#[path = "../../src/own.rs"]
+#[allow(dead_code)]
+mod own;
 #[path = "../../src/pool.rs"]
 mod pool;
 #[path = "../../src/slot.rs"]
