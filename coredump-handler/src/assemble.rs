@@ -107,6 +107,7 @@ pub fn assemble<W: Write + Seek>(collected: Collected, sink: W) -> Result<(W, Re
         time: collected.time,
         program: collected.program,
         signal: collected.signal,
+        comment: None,
         message: collected.message,
         system: collected.system,
         threads: collected.threads,

@@ -79,7 +79,11 @@ impl World {
     /// A `foretrace` command in this world.
     pub fn foretrace(&self) -> Command {
         let mut command = Command::new(self.program("foretrace"));
-        command.env("FORETRACE_ROOT", self.root()).env("NO_COLOR", "1").env_remove("XDG_STATE_HOME");
+        command
+            .env("FORETRACE_ROOT", self.root())
+            .env("NO_COLOR", "1")
+            .env("LC_ALL", "C")
+            .env_remove("XDG_STATE_HOME");
         command
     }
 

@@ -186,6 +186,42 @@ fn never_for_this_program_is_an_answer_for_its_next_crash_too() -> Result<()> {
 }
 
 #[test]
+fn a_comment_typed_at_the_question_leaves_with_the_report_and_is_no_answer() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut terminal = scene.asked()?;
+    terminal.press("m\n")?;
+    terminal.wait_for("Your comment, in one line")?;
+    // Even where it is a word that would be a yes.
+    terminal.press("yes\n")?;
+    terminal.wait_for("Your comment goes with it: “yes”")?;
+    terminal.wait_for("Your answer: ")?;
+    scene.nothing_left()?;
+    terminal.press("s\n")?;
+    terminal.wait_for(" sent as ")?;
+    terminal.end()?;
+    let shown =
+        run(scene.world.foretrace().args(["preview", &scene.id, "--grant", "trail"]))?.success()?.text();
+    ensure!(shown.contains("Your comment, as you wrote it: yes"), "{shown}");
+    ensure!(scene.server.stored_reports()? == 1, "{} reports stored", scene.server.stored_reports()?);
+    Ok(())
+}
+
+#[test]
+fn somebody_who_reads_german_is_asked_in_german() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut command = scene.world.foretrace();
+    let mut terminal = Terminal::start(command.env("LC_ALL", "de_DE.UTF-8").args(["send", &scene.id]))?;
+    terminal.wait_for("Möchten Sie einen Bericht darüber senden?")?;
+    terminal.wait_for("Ihre Antwort: ")?;
+    scene.nothing_left()?;
+    terminal.press("ja\n")?;
+    terminal.wait_for(" sent as ")?;
+    terminal.end()?;
+    ensure!(scene.server.stored_reports()? == 1, "{} reports stored", scene.server.stored_reports()?);
+    Ok(())
+}
+
+#[test]
 fn ctrl_c_sends_nothing_and_leaves_the_terminal_as_it_was() -> Result<()> {
     let scene = Scene::new()?;
     let mut terminal = scene.asked()?;

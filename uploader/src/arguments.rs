@@ -41,8 +41,12 @@ pub enum Command {
     Preview(Preview),
     /// Answer whether a report may be sent, now or for a program from now on
     Consent(Consent),
+    /// Write something about a report, which leaves with it
+    Comment(Comment),
     /// Send what was agreed to; on a terminal, ask about the rest
     Send(Send),
+    /// Ask on the desktop about reports that wait for an answer; started with the session
+    Agent(Agent),
     /// Erase a report here, and its copy at the server
     Forget(Forget),
     /// Make a report of a running process, which goes on undisturbed
@@ -52,7 +56,7 @@ pub enum Command {
     /// Remove what is older or larger than the settings allow
     Vacuum,
     /// Say how many reports there are, where they go, and whether crashes are caught
-    Status,
+    Status(Status),
     /// Print the manual page
     #[command(hide = true)]
     Man,
@@ -187,6 +191,19 @@ pub struct Consent {
     pub max: Option<Class>,
 }
 
+/// Arguments of `comment`.
+#[derive(Args, Debug)]
+pub struct Comment {
+    /// The report
+    pub id: String,
+    /// What you want to say about it, sent as you write it; without it, what was written is shown
+    #[arg(value_name = "TEXT", conflicts_with = "remove")]
+    pub text: Option<String>,
+    /// Take the comment back
+    #[arg(long)]
+    pub remove: bool,
+}
+
 /// Arguments of `send`.
 #[derive(Args, Debug)]
 pub struct Send {
@@ -201,6 +218,14 @@ pub struct Send {
     pub now: bool,
 }
 
+/// Arguments of `agent`.
+#[derive(Args, Debug)]
+pub struct Agent {
+    /// Only about what waits now, then end
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// Arguments of `forget`.
 #[derive(Args, Debug)]
 pub struct Forget {
@@ -210,6 +235,14 @@ pub struct Forget {
     /// Erase here alone, without asking the server that has a copy to erase it too
     #[arg(long)]
     pub here: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Only a line for a login shell, where reports wait for an answer; never fails
+    #[arg(long)]
+    pub login: bool,
 }
 
 /// Arguments of `snapshot`.

@@ -40,10 +40,10 @@ pub fn run(context: &Context, arguments: &arguments::Consent) -> Result<ExitCode
     let report = context.find(id)?;
     let short = report.id().short();
     if arguments.deny {
-        deny(&report, How::Command)?;
+        deny(context, &report, How::Command)?;
         said(context, &format!("{short} will not be sent."))
     } else if arguments.revoke {
-        said(context, &revoke(&report)?)
+        said(context, &revoke(context, &report)?)
     } else if grants {
         let classes = outgoing::chosen(&arguments.grant, &context.settings, ClassSet::EMPTY)?;
         let receipt = grant(context, &report, classes, How::Command)?;
@@ -105,7 +105,7 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
     if delivery(report)?.is_some_and(|delivery| delivery.state == DeliveryState::Refused) {
         report.remove_file(DELIVERY)?;
     }
-    write(report, Answer::Granted(receipt.clone()), question, how)?;
+    write(context, report, Answer::Granted(receipt.clone()), question, how)?;
     Ok(receipt)
 }
 
@@ -113,20 +113,20 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
 ///
 /// # Errors
 /// Another user's report, or a store that cannot be written.
-pub fn deny(report: &ReportDir, how: How) -> Result<()> {
+pub fn deny(context: &Context, report: &ReportDir, how: How) -> Result<()> {
     own(report)?;
-    write(report, Answer::Denied, None, how)?;
+    write(context, report, Answer::Denied, None, how)?;
     Ok(report.remove_file(OUTGOING)?)
 }
 
 /// Takes an answer back; returns what that comes to, as sentences.
-fn revoke(report: &ReportDir) -> Result<String> {
+fn revoke(context: &Context, report: &ReportDir) -> Result<String> {
     own(report)?;
     let short = report.id().short();
     if read(report)?.is_none() {
         bail!("{short} has no answer that could be taken back");
     }
-    write(report, Answer::Revoked, None, How::Command)?;
+    write(context, report, Answer::Revoked, None, How::Command)?;
     report.remove_file(OUTGOING)?;
     Ok(match delivery(report)? {
         Some(Delivery { state: DeliveryState::Sent, sent, remote_id, .. }) => format!(
@@ -139,6 +139,25 @@ fn revoke(report: &ReportDir) -> Result<String> {
         }
         _ => format!("The answer for {short} is taken back; nothing was sent."),
     })
+}
+
+/// Takes back what a rule answered that is no longer in force, unless the report is with the server already: the
+/// question is open again.
+///
+/// # Errors
+/// A store that cannot be read or written.
+pub fn lapse(context: &Context, report: &ReportDir, consent: &schema::Consent) -> Result<bool> {
+    let settled = [DeliveryState::Sent, DeliveryState::Refused];
+    if delivery(report)?.is_some_and(|delivery| settled.contains(&delivery.state)) {
+        return Ok(false);
+    }
+    let (answers, _) = StandingAnswers::load(&context.places);
+    if policy::stands(&context.settings, &answers, &report.report()?.program.name, consent).is_ok() {
+        return Ok(false);
+    }
+    report.remove_file(CONSENT)?;
+    report.remove_file(OUTGOING)?;
+    Ok(true)
 }
 
 /// A report's answer, where it has one.
@@ -188,14 +207,26 @@ pub fn set_standing(context: &Context, program: &str, standing: StandingAnswer) 
     Ok(answers.save(&context.places)?)
 }
 
-fn own(report: &ReportDir) -> Result<()> {
+/// Whether a report is this user's, who alone answers for it.
+///
+/// # Errors
+/// It is not.
+pub fn own(report: &ReportDir) -> Result<()> {
     if report.is_foreign() || report.uid() != nix::unistd::geteuid().as_raw() {
         return Err(foretrace_store::StoreError::Foreign(report.uid()).into());
     }
     Ok(())
 }
 
-fn write(report: &ReportDir, answer: Answer, question: Option<Receipt>, how: How) -> Result<()> {
+fn write(
+    context: &Context,
+    report: &ReportDir,
+    answer: Answer,
+    question: Option<Receipt>,
+    how: How,
+) -> Result<()> {
+    let asked = matches!(how, How::Prompt | How::Notification);
+    let language = if asked { context.words.language().code() } else { "" };
     let consent = schema::Consent {
         report: report.id(),
         answer,
@@ -203,6 +234,7 @@ fn write(report: &ReportDir, answer: Answer, question: Option<Receipt>, how: How
         how,
         when: to_the_second(Timestamp::now()),
         wording: schema::WORDING,
+        language: language.to_owned(),
         question,
     };
     Ok(report.write_atomically(CONSENT, &serde_json::to_vec_pretty(&consent)?)?)
@@ -216,7 +248,11 @@ fn who() -> String {
     }
 }
 
-fn said(context: &Context, sentence: &str) -> Result<ExitCode> {
+/// Says that something is done, to a person or a program.
+///
+/// # Errors
+/// Output that cannot be written.
+pub fn said(context: &Context, sentence: &str) -> Result<ExitCode> {
     let mut out = output::standard();
     if context.json {
         output::json_line(&mut out, &serde_json::json!({ "done": sentence }))?;
@@ -289,6 +325,7 @@ fn show_answer(
     };
     let (how, rule) = match &answer.how {
         How::Prompt => ("prompt", None),
+        How::Notification => ("notification", None),
         How::Command => ("command", None),
         How::Policy(rule) => ("policy", Some(rule)),
     };

@@ -6,6 +6,7 @@ use anyhow::Result;
 use foretrace_store::{Places, ReportDir, Settings, Store, Warning};
 
 use crate::output::NoMatch;
+use crate::words::{Language, Words};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Context {
     pub warnings: Vec<Warning>,
     /// Whether to print JSON.
     pub json: bool,
+    /// What is said to people.
+    pub words: Words,
 }
 
 impl Context {
@@ -27,7 +30,8 @@ impl Context {
     pub fn new(root: Option<PathBuf>, json: bool) -> Context {
         let places = Places::from_environment(root.as_deref());
         let (settings, warnings) = Settings::load(&places);
-        Context { root, places, settings, warnings, json }
+        let words = Words::new(Language::from_environment());
+        Context { root, places, settings, warnings, json, words }
     }
 
     /// The stores that this user may read.

@@ -12,7 +12,11 @@ mod output;
 mod sentence;
 mod state;
 mod timeline;
+mod words;
 
+mod agent;
+mod asking;
+mod comment;
 mod consent;
 mod delivery;
 mod outgoing;
@@ -48,12 +52,14 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Debug(debug) => commands::debug::run(&context, &debug),
         Command::Preview(preview) => outgoing::preview(&context, &preview),
         Command::Consent(consent) => consent::run(&context, &consent),
+        Command::Comment(comment) => comment::run(&context, &comment),
         Command::Send(send) => send::run(&context, &send),
+        Command::Agent(agent) => agent::run(&context, &agent),
         Command::Forget(forget) => commands::forget::run(&context, &forget),
         Command::Snapshot(snapshot) => commands::capture::snapshot(&context, &snapshot),
         Command::Import(import) => commands::capture::import(&context, &import),
         Command::Vacuum => commands::vacuum::run(&context),
-        Command::Status => commands::status::run(&context),
+        Command::Status(status) => commands::status::run(&context, &status),
         Command::Man => commands::manual::man(),
         Command::Completions { shell } => commands::manual::completions(shell),
     }

@@ -18,6 +18,7 @@ use foretrace_store::{ReportDir, SALT, Settings};
 use nix::unistd::{Uid, User};
 
 use crate::arguments::{Grant, Preview};
+use crate::comment;
 use crate::context::Context;
 use crate::output::{self, WrongUse};
 use crate::pseudonym::Salt;
@@ -42,6 +43,7 @@ pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Re
     let rules = Rules {
         environment: settings.privacy.environment_allow.clone(),
         text: TextRules { names: names(report, &mut bundle), patterns: patterns(settings)? },
+        comment: comment::read(report)?,
     };
     Ok(redact(&mut bundle, classes, &salt, &rules)?)
 }
@@ -157,6 +159,10 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
         line(String::new());
         line(format!("In {name}:"));
         words.iter().for_each(|words| line(format!("  {}", escape(words))));
+    }
+    if let Some(comment) = &outgoing.report.comment {
+        line(String::new());
+        line(format!("Your comment, as you wrote it: {}", escape(comment)));
     }
     line(String::new());
     if outgoing.removed.iter().next().is_none() {

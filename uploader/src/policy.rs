@@ -3,6 +3,7 @@
 //! Pure. Asks nobody and sends nothing; [`crate::send`] does what comes out.
 
 use anyhow::{Result, bail};
+use foretrace_report::receipt::{Answer, Consent, How};
 use foretrace_report::{ClassSet, Preset};
 use foretrace_store::{Settings, Standing, StandingAnswer, StandingAnswers};
 
@@ -38,6 +39,24 @@ pub fn of(settings: &Settings, answers: &StandingAnswers, program: &str) -> Poli
             by: format!("[Consent] Default={}", settings.consent.default.name()),
         },
     }
+}
+
+/// Whether the rule by which an answer was given would still give it. What a person answered themselves stands.
+///
+/// # Errors
+/// It would not.
+pub fn stands(
+    settings: &Settings,
+    answers: &StandingAnswers,
+    program: &str,
+    consent: &Consent,
+) -> Result<()> {
+    let (How::Policy(by), Answer::Granted(receipt)) = (&consent.how, &consent.answer) else { return Ok(()) };
+    let now = of(settings, answers, program);
+    if now.standing != Standing::Always || !receipt.classes.is_subset(now.classes) {
+        bail!("the rule that agreed to it ({by}) is no longer in force: answer with `foretrace consent`");
+    }
+    Ok(())
 }
 
 /// Whether the administrator keeps everything on this machine.

@@ -1,9 +1,9 @@
 //! The question at a terminal: in plain words what happened, and exactly what would go to whom.
 //!
-//! Owns the words (their version is [`foretrace_report::receipt::WORDING`]) and what counts as an answer. It
-//! asks over any reader and writer, so that tests can hold the other end. It never takes silence for an
-//! answer: an empty line asks again, and a closed input, a time-out or nonsense means "later". It decides
-//! nothing and sends nothing.
+//! Owns the order of what is said (the texts are the catalogue's, their version is
+//! [`foretrace_report::receipt::WORDING`]) and what counts as an answer. It asks over any reader and writer, so that
+//! tests can hold the other end. It never takes silence for an answer: an empty line asks again, and a closed input, a
+//! time-out or nonsense means "later". It decides nothing and sends nothing.
 
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::AsFd;
@@ -13,7 +13,9 @@ use foretrace_report::text::escape;
 use foretrace_report::{Class, ClassSet, Preset};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::comment;
 use crate::sentence::{lines, shortened, size};
+use crate::words::Words;
 
 /// After this many answers that are none, the question waits for another day.
 const PATIENCE: usize = 5;
@@ -21,8 +23,12 @@ const PATIENCE: usize = 5;
 const WIDTH: usize = 76;
 /// A program's name takes no more columns.
 const PROGRAM: usize = 40;
-/// A longer line is no answer.
-const LONGEST_LINE: u64 = 1024;
+/// And within a text, as a version there, no more than these.
+const NAME: usize = 24;
+/// Where the second column of letters begins.
+const COLUMN: usize = 40;
+/// What comes after this many bytes of a line is not kept.
+const LONGEST_LINE: usize = 64 << 10;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -41,6 +47,23 @@ pub struct Question {
     pub offers: Vec<Offer>,
     /// What the protocol cannot carry, although it may be granted.
     pub not_carried: ClassSet,
+    /// The version in which the problem is mended, where a server has said so.
+    pub fixed_in: Option<String>,
+    /// What the person has written about it before.
+    pub comment: Option<String>,
+    /// Whether an answer may be one for the program's next reports too.
+    pub remembered: bool,
+}
+
+/// What else is done while the question stands.
+pub trait Desk {
+    /// What exactly would leave for a set of classes.
+    fn preview(&mut self, classes: ClassSet) -> String;
+    /// Keeps a comment; none takes it back.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    fn comment(&mut self, text: Option<&str>) -> io::Result<()>;
 }
 
 /// A preset, and how much would leave with it.
@@ -59,6 +82,8 @@ pub struct Offer {
 pub enum Choice {
     /// Send these classes.
     Send(ClassSet),
+    /// Send these classes, and those of the program's next reports without a question.
+    Always(ClassSet),
     /// Not this report.
     No,
     /// Not this one, and no question about this program again.
@@ -67,7 +92,7 @@ pub enum Choice {
     Later,
 }
 
-/// Asks. `preview` tells what exactly would leave for a set of classes.
+/// Asks in the catalogue's language.
 ///
 /// # Errors
 /// The terminal cannot be written to. A read that fails is silence, and silence is [`Choice::Later`].
@@ -75,68 +100,162 @@ pub fn ask(
     input: &mut impl BufRead,
     output: &mut impl Write,
     question: &Question,
-    preview: &mut dyn FnMut(ClassSet) -> String,
+    words: &Words,
+    desk: &mut impl Desk,
 ) -> io::Result<Choice> {
     let usual = usual(&question.offers);
-    introduce(output, question, usual)?;
+    introduce(output, question, usual, words)?;
     let Some(mut chosen) = usual.map(|offer| offer.preset.classes()) else {
-        writeln!(output, "The settings let nothing of it leave.")?;
+        writeln!(output, "{}", words.say("nothing-may-leave"))?;
         return Ok(Choice::Later);
     };
+    let mut comment = question.comment.clone();
     let mut patience = PATIENCE;
     while patience > 0 {
-        choices(output, chosen, &question.name)?;
-        let Some(answer) = line(input) else {
-            writeln!(output, "\nNo answer: nothing is sent, and you will be asked again.")?;
+        choices(output, chosen, question, comment.as_deref(), words)?;
+        let Some(said) = line(input) else {
+            writeln!(output, "\n{}", words.say("no-answer"))?;
             return Ok(Choice::Later);
         };
-        let meant = match answer.as_str() {
-            "s" | "send" | "y" | "yes" => return Ok(Choice::Send(chosen)),
-            "n" | "no" => return Ok(Choice::No),
-            "v" | "never" => return Ok(Choice::Never),
-            "l" | "later" => return Ok(Choice::Later),
-            "p" | "preview" => {
-                writeln!(output, "\n{}", preview(chosen).trim_end())?;
+        let answer = said.to_lowercase();
+        let understood = match Key::meant(&answer, question.remembered, words) {
+            Some(Key::Send) => return Ok(Choice::Send(chosen)),
+            Some(Key::Always) => return Ok(Choice::Always(chosen)),
+            Some(Key::No) => return Ok(Choice::No),
+            Some(Key::Never) => return Ok(Choice::Never),
+            Some(Key::Later) => return Ok(Choice::Later),
+            Some(Key::Preview) => {
+                writeln!(output, "\n{}", desk.preview(chosen).trim_end())?;
                 continue;
             }
-            "c" | "choose" => choose(input, output, &question.offers)?,
-            other => pick(other, &question.offers),
+            Some(Key::Comment) => {
+                comment = remarked(input, output, comment, words, desk)?;
+                continue;
+            }
+            Some(Key::Choose) => choose(input, output, &question.offers, words)?,
+            None => pick(&answer, &question.offers),
         };
-        match meant {
+        match understood {
             Some(classes) => chosen = classes,
             None => {
                 patience -= 1;
-                writeln!(output, "That is none of the answers; nothing has changed.")?;
+                writeln!(output, "{}", words.say("not-an-answer"))?;
             }
         }
     }
-    writeln!(output, "\nNothing is sent, and you will be asked again.")?;
+    writeln!(output, "\n{}", words.say("given-up"))?;
     Ok(Choice::Later)
 }
 
-fn choices(output: &mut impl Write, chosen: ClassSet, program: &str) -> io::Result<()> {
-    writeln!(output, "\nSend {}?", listed(chosen))?;
-    writeln!(output, "  s  send it             p  preview exactly what would leave")?;
-    writeln!(output, "  c  choose how much     v  never for {}", shortened(&escape(program), PROGRAM))?;
-    writeln!(output, "  n  do not send it      l  ask again later")?;
-    write!(output, "Your answer: ")?;
+/// What a person can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Send,
+    Choose,
+    Comment,
+    Preview,
+    Always,
+    Never,
+    No,
+    Later,
+}
+
+impl Key {
+    /// All of them: the letter, the catalogue's text, and its words that count as this answer.
+    const ALL: [(Key, char, &'static str, &'static str); 8] = [
+        (Key::Send, 's', "key-send", "answers-send"),
+        (Key::Preview, 'p', "key-preview", "answers-preview"),
+        (Key::Choose, 'c', "key-choose", "answers-choose"),
+        (Key::Comment, 'm', "key-comment", "answers-comment"),
+        (Key::No, 'n', "key-no", "answers-no"),
+        (Key::Later, 'l', "key-later", "answers-later"),
+        (Key::Always, 'a', "key-always", "answers-always"),
+        (Key::Never, 'v', "key-never", "answers-never"),
+    ];
+
+    /// Those that are offered: where the administrator answers for all programs, a person answers for one report.
+    fn offered(remembered: bool) -> impl Iterator<Item = (Key, char, &'static str, &'static str)> {
+        Key::ALL.into_iter().filter(move |(key, ..)| remembered || !matches!(key, Key::Always | Key::Never))
+    }
+
+    fn meant(answer: &str, remembered: bool, words: &Words) -> Option<Key> {
+        let is = |list: &str| words.say(list).split_whitespace().any(|word| word == answer);
+        Key::offered(remembered).find(|(.., list)| is(list)).map(|(key, ..)| key)
+    }
+}
+
+fn choices(
+    output: &mut impl Write,
+    chosen: ClassSet,
+    question: &Question,
+    comment: Option<&str>,
+    words: &Words,
+) -> io::Result<()> {
+    writeln!(output, "\n{}", words.tell("send-which", &[("classes", &listed(chosen))]))?;
+    if let Some(comment) = comment {
+        let text = words.tell("comment-is", &[("comment", &escape(comment))]);
+        lines(&text, WIDTH).try_for_each(|line| writeln!(output, "{line}"))?;
+    }
+    let program = shortened(&escape(&question.name), NAME);
+    let said: Vec<(char, String)> = Key::offered(question.remembered)
+        .map(|(_, letter, key, _)| (letter, words.tell(key, &[("program", &program)])))
+        .collect();
+    // Two in a line where they fit.
+    let mut row = String::new();
+    for (letter, text) in said {
+        let cell = format!("  {letter}  {text}");
+        let room = if row.is_empty() { WIDTH } else { WIDTH - COLUMN };
+        let full = row.chars().count() > COLUMN || cell.chars().count() > room;
+        if !row.is_empty() && full {
+            writeln!(output, "{}", row.trim_end())?;
+            row.clear();
+        }
+        match row.is_empty() {
+            true => row = format!("{cell:<COLUMN$}"),
+            false => {
+                writeln!(output, "{row}{cell}")?;
+                row.clear();
+            }
+        }
+    }
+    if !row.is_empty() {
+        writeln!(output, "{}", row.trim_end())?;
+    }
+    write!(output, "{} ", words.say("your-answer"))?;
     output.flush()
 }
 
-fn introduce(output: &mut impl Write, question: &Question, usual: Option<Offer>) -> io::Result<()> {
+fn introduce(
+    output: &mut impl Write,
+    question: &Question,
+    usual: Option<Offer>,
+    words: &Words,
+) -> io::Result<()> {
     writeln!(output, "\n{}, {}", shortened(&question.program, PROGRAM), question.when)?;
     lines(&question.happened, WIDTH).try_for_each(|line| writeln!(output, "  {line}"))?;
-    writeln!(output, "\nDo you want to send a report of it? Nothing has been sent so far.")?;
-    writeln!(output, "It would go to {}.", escape(&question.destination))?;
-    writeln!(output, "You can choose how much; each line holds those above it:\n")?;
+    if let Some(version) = &question.fixed_in {
+        let version = shortened(&escape(version), NAME);
+        writeln!(output, "\n{}", words.tell("ask-fixed", &[("version", &version)]))?;
+    }
+    writeln!(output, "\n{}", words.say("ask"))?;
+    writeln!(
+        output,
+        "{}",
+        words.tell("ask-destination", &[("destination", &escape(&question.destination))])
+    )?;
+    writeln!(output, "{}\n", words.say("ask-offers"))?;
     for (number, offer) in question.offers.iter().enumerate() {
-        let size = if offer.more { size(offer.bytes) } else { "nothing more".to_owned() };
-        let usual = if usual == Some(*offer) { " (usual)" } else { "" };
-        let title = format!("{}{usual}", title(offer.preset));
-        writeln!(output, "  {}  {title:<15} {size:>12}  {}", number + 1, words(offer.preset))?;
+        let size = if offer.more { size(offer.bytes) } else { words.say("offer-nothing-more") };
+        let mut title = title(offer.preset, words);
+        if usual == Some(*offer) {
+            title = words.tell("offer-usual", &[("offer", &title)]);
+        }
+        let what = words.say(&format!("offer-words-{}", offer.preset.0.name()));
+        writeln!(output, "  {}  {title:<16} {size:>12}  {what}", number + 1)?;
     }
     if !question.not_carried.is_empty() {
-        writeln!(output, "\nThis server's protocol cannot carry: {}.", listed(question.not_carried))?;
+        let classes = listed(question.not_carried);
+        writeln!(output, "\n{}", words.tell("not-carried", &[("classes", &classes)]))?;
     }
     Ok(())
 }
@@ -145,10 +264,33 @@ fn choose(
     input: &mut impl BufRead,
     output: &mut impl Write,
     offers: &[Offer],
+    words: &Words,
 ) -> io::Result<Option<ClassSet>> {
-    write!(output, "How much? A number from 1 to {}, or classes such as summary,trail: ", offers.len())?;
+    write!(output, "{} ", words.tell("choose", &[("last", &offers.len().to_string())]))?;
     output.flush()?;
-    Ok(line(input).and_then(|answer| pick(&answer, offers)))
+    Ok(line(input).and_then(|answer| pick(&answer.to_lowercase(), offers)))
+}
+
+/// Asks for a comment; the one that stands from now on.
+fn remarked(
+    input: &mut impl BufRead,
+    output: &mut impl Write,
+    before: Option<String>,
+    words: &Words,
+    desk: &mut impl Desk,
+) -> io::Result<Option<String>> {
+    writeln!(output, "{}", words.say("comment-ask"))?;
+    output.flush()?;
+    // Silence changes nothing, here too.
+    let Some(text) = line(input) else { return Ok(before) };
+    if text.len() > comment::LIMIT {
+        let limit = comment::LIMIT.to_string();
+        writeln!(output, "{}", words.tell("comment-long", &[("limit", &limit)]))?;
+        return Ok(before);
+    }
+    let text = Some(text).filter(|text| !text.is_empty());
+    desk.comment(text.as_deref())?;
+    Ok(text)
 }
 
 /// A number, a preset's name, or classes; within what is offered.
@@ -163,38 +305,44 @@ fn pick(answer: &str, offers: &[Offer]) -> Option<ClassSet> {
 }
 
 /// The usual preset, or the widest that there is below it.
-fn usual(offers: &[Offer]) -> Option<Offer> {
+pub fn usual(offers: &[Offer]) -> Option<Offer> {
     offers.iter().rfind(|offer| offer.preset <= Preset::USUAL).copied()
 }
 
-fn title(preset: Preset) -> String {
+fn title(preset: Preset, words: &Words) -> String {
     match preset.0 {
-        Class::Summary => "summary".into(),
-        Class::Core => "everything".into(),
-        class => format!("+ {class}"),
+        Class::Summary => words.say("offer-summary"),
+        Class::Core => words.say("offer-everything"),
+        class => words.tell("offer-more", &[("class", class.name())]),
     }
 }
 
-fn words(preset: Preset) -> &'static str {
-    match preset.0 {
-        Class::Summary => "program, version, system, and what went wrong",
-        Class::Stack => "the functions that each thread was in",
-        Class::Trail => "what the program recorded before it happened",
-        Class::Logs => "lines of the system's logs from that time",
-        Class::Memory => "pieces of its memory: your work may be in it",
-        Class::Core => "all of its memory: your work will be in it",
-    }
-}
-
-fn listed(classes: ClassSet) -> String {
+/// Classes as a person reads them.
+pub fn listed(classes: ClassSet) -> String {
     classes.to_string().replace(',', ", ")
 }
 
-/// One line of input, without case and surrounding space; `None` at the end of input.
+/// One line of input, without surrounding space; `None` at the end of input. What is too long is read to its end: the
+/// rest of a line is no answer to the next question.
 fn line(input: &mut impl BufRead) -> Option<String> {
     let mut line = Vec::new();
-    let taken = input.take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
-    (taken > 0).then(|| String::from_utf8_lossy(&line).trim().to_lowercase())
+    let mut any = false;
+    loop {
+        let piece = input.fill_buf().ok()?;
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(piece.len(), |end| end + 1);
+        if taken == 0 {
+            break;
+        }
+        any = true;
+        let room = LONGEST_LINE.saturating_sub(line.len());
+        line.extend_from_slice(&piece[..taken.min(room)]);
+        input.consume(taken);
+        if end.is_some() {
+            break;
+        }
+    }
+    any.then(|| String::from_utf8_lossy(&line).trim().to_owned())
 }
 
 /// Input that ends when nobody has typed anything for a while.
@@ -223,132 +371,4 @@ impl<F: Read + AsFd> Read for Patient<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn question(widest: Class) -> Question {
-        let offers = Preset::ALL
-            .into_iter()
-            .filter(|preset| preset.0 <= widest)
-            .map(|preset| Offer {
-                preset,
-                bytes: 1000 * (preset.0 as u64 + 1),
-                more: preset.0 != Class::Logs,
-            })
-            .collect();
-        Question {
-            program: "painter (gimp 2.10-1)".into(),
-            name: "painter".into(),
-            when: "2026-11-20 21:30:00".into(),
-            happened: "painter crashed.".into(),
-            destination: "https://crash.example.org/submit".into(),
-            offers,
-            not_carried: ClassSet::EMPTY.with(Class::Core),
-        }
-    }
-
-    fn asked(input: &str, widest: Class) -> (Choice, String) {
-        let mut output = Vec::new();
-        let mut preview = |classes: ClassSet| format!("PREVIEW OF {classes}");
-        let choice = ask(&mut input.as_bytes(), &mut output, &question(widest), &mut preview).unwrap();
-        (choice, String::from_utf8(output).unwrap())
-    }
-
-    #[test]
-    fn each_answer_means_what_it_says() {
-        let usual = Preset::USUAL.classes();
-        for (input, choice) in [
-            ("s\n", Choice::Send(usual)),
-            ("  SEND \n", Choice::Send(usual)),
-            ("yes\n", Choice::Send(usual)),
-            ("c\n1\ns\n", Choice::Send("summary".parse().unwrap())),
-            ("c\nsummary,trail\ns\n", Choice::Send("summary,trail".parse().unwrap())),
-            ("5\nsend\n", Choice::Send(Preset(Class::Memory).classes())),
-            ("+logs\ns\n", Choice::Send(Preset(Class::Logs).classes())),
-            ("p\ns\n", Choice::Send(usual)),
-            ("no\n", Choice::No),
-            ("n\n", Choice::No),
-            ("v\n", Choice::Never),
-            ("never\n", Choice::Never),
-            ("l\n", Choice::Later),
-        ] {
-            assert_eq!(asked(input, Class::Memory).0, choice, "{input:?}");
-        }
-    }
-
-    #[test]
-    fn silence_and_nonsense_are_never_a_yes() {
-        for input in [
-            "",
-            "\n",
-            "\n\n\n\n\n\n\n\ns\n",
-            "sure\nok\n1x\n\u{1b}[A\nc\n99\n",
-            "c\n",
-            "c\ntrail\n",
-            "\0\u{ff}\n",
-        ] {
-            assert_eq!(asked(input, Class::Memory).0, Choice::Later, "{input:?}");
-        }
-        let endless = "x".repeat(1 << 20);
-        assert_eq!(asked(&endless, Class::Memory).0, Choice::Later);
-    }
-
-    #[test]
-    fn looking_closely_uses_up_no_patience() {
-        let input = format!("{}s\n", "p\nc\n2\n".repeat(PATIENCE));
-        assert_eq!(asked(&input, Class::Memory).0, Choice::Send("summary,stack".parse().unwrap()));
-    }
-
-    #[test]
-    fn every_line_fits_a_terminal_of_80_columns() {
-        let mut hostile = question(Class::Core);
-        hostile.program = "x".repeat(200);
-        hostile.name = "\u{1b}[2J".repeat(20);
-        hostile.happened =
-            "it crashed in Vec<alloc::string::String, core::marker::PhantomData<()>> ".repeat(9);
-        let mut output = Vec::new();
-        ask(&mut "p\nc\n9\nl\n".as_bytes(), &mut output, &hostile, &mut |_| String::new()).unwrap();
-        // At a terminal the person's own key ends the line.
-        let text = String::from_utf8(output).unwrap().replace(": That", ":\nThat");
-        for line in text.lines() {
-            assert!(line.chars().count() <= 80, "{line}");
-        }
-        assert!(!text.contains('\u{1b}'));
-    }
-
-    #[test]
-    fn nothing_beyond_the_limit_can_be_chosen() {
-        for input in ["4\ns\n", "memory\ns\n", "everything\ns\n", "summary,logs\ns\n"] {
-            assert_eq!(asked(input, Class::Trail).0, Choice::Send(Preset::USUAL.classes()), "{input}");
-        }
-        assert_eq!(asked("s\n", Class::Stack).0, Choice::Send(Preset(Class::Stack).classes()));
-    }
-
-    #[test]
-    fn the_question_says_what_would_go_to_whom_and_how_much() {
-        let (_, text) = asked("p\nl\n", Class::Memory);
-        for part in [
-            "painter (gimp 2.10-1), 2026-11-20 21:30:00",
-            "painter crashed.",
-            "https://crash.example.org/submit",
-            "Nothing has been sent",
-            "+ trail (usual)      2.9 KiB",
-            "+ memory",
-            "nothing more",
-            "your work may be in it",
-            "cannot carry: core",
-            "PREVIEW OF summary,stack,trail",
-        ] {
-            assert!(text.contains(part), "{part:?} is not in:\n{text}");
-        }
-    }
-
-    #[test]
-    fn input_that_stays_silent_ends() {
-        let (reader, _writer) = io::pipe().unwrap();
-        let mut input = io::BufReader::new(Patient::new(reader, Duration::from_millis(20)));
-        let choice =
-            ask(&mut input, &mut Vec::new(), &question(Class::Trail), &mut |_| String::new()).unwrap();
-        assert_eq!(choice, Choice::Later);
-    }
-}
+mod tests;

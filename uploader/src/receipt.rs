@@ -261,6 +261,7 @@ pub mod samples {
             how: How::Prompt,
             when: "2026-01-01T00:00:00Z".into(),
             wording: 1,
+            language: String::new(),
             question: None,
         }
     }

@@ -43,6 +43,8 @@ pub struct Rules {
     pub environment: Vec<String>,
     /// What is looked for in every text.
     pub text: TextRules,
+    /// What the person wrote about it, which leaves as they wrote it.
+    pub comment: Option<String>,
 }
 
 impl Rules {
@@ -92,6 +94,7 @@ pub fn redact<R: Read + Seek>(
     let sizes = original.parts.iter().map(|part| (part.name.clone(), part.bytes)).collect();
     let mut redaction = Redaction { sizes, ..Redaction::new(granted, salt, rules) };
     let mut report = redaction.report(original);
+    report.comment.clone_from(&rules.comment);
     let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
     let names = bundle.names();
     for source in trail::sources(&names) {

@@ -8,29 +8,20 @@ mod attempt;
 mod crew;
 mod progress;
 
-use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
-use foretrace_report::receipt::{Answer, How, Receipt};
+use foretrace_report::ReportId;
+use foretrace_report::receipt::{Answer, How};
 use foretrace_report::text::escape;
-use foretrace_report::{ClassSet, Preset, Report, ReportId};
-use foretrace_store::{ReportDir, Standing, StandingAnswer, StandingAnswers, UploaderLock};
-use jiff::tz::TimeZone;
-use nix::sys::termios::{FlushArg, tcflush};
+use foretrace_store::{ReportDir, Standing, UploaderLock};
 use serde::Serialize;
 
-use crate::arguments;
+use crate::asking::{self, Taken};
 use crate::context::Context;
 use crate::output::{self, NoMatch};
-use crate::prompt::{self, Choice, Offer, Patient, Question};
-use crate::{consent, moment, outgoing, policy, receipt, sentence};
-
-/// How long a question waits for its answer.
-const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
+use crate::{arguments, consent};
 
 /// What became of a report in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -177,6 +168,7 @@ fn answered(context: &Context, report: &ReportDir) -> Result<Option<Line>> {
     let id = report.id();
     let answer = match consent::read(report)? {
         None => return unanswered(context, report),
+        Some(consent) if consent::lapse(context, report, &consent)? => return unanswered(context, report),
         Some(consent) => consent.answer,
     };
     Ok(match answer {
@@ -195,95 +187,30 @@ fn unanswered(context: &Context, report: &ReportDir) -> Result<Option<Line>> {
         return Ok(Some(Line::because(id, State::Blocked, why)));
     }
     let content = report.report()?;
-    let (answers, warnings) = StandingAnswers::load(&context.places);
-    warnings.iter().for_each(|warning| output::complain(&warning.to_string()));
-    let policy = policy::of(&context.settings, &answers, &content.program.name);
-    match policy.standing {
-        Standing::Never => Ok(Some(Line::because(id, State::Declined, policy.by))),
+    let policy = asking::policy(context, &content.program.name);
+    let taken = match policy.standing {
+        Standing::Never => Taken::Stays(policy.by),
         Standing::Always => {
             consent::grant(context, report, policy.classes, How::Policy(policy.by))?;
-            Ok(None)
+            Taken::Granted
         }
         Standing::Ask if !context.json && io::stdin().is_terminal() && io::stdout().is_terminal() => {
-            ask(context, report, &content)
+            match asking::at_terminal(context, report, &content)? {
+                Some(taken) => taken,
+                None => {
+                    let why = "it is asked about elsewhere just now";
+                    return Ok(Some(Line::because(id, State::Unanswered, why)));
+                }
+            }
         }
         Standing::Ask => {
             let why = format!("foretrace consent {} --grant trail would send the usual", id.short());
-            Ok(Some(Line::because(id, State::Unanswered, why)))
+            return Ok(Some(Line::because(id, State::Unanswered, why)));
         }
-    }
-}
-
-fn ask(context: &Context, report: &ReportDir, content: &Report) -> Result<Option<Line>> {
-    let id = report.id();
-    let destination = consent::destination(&context.settings)?;
-    let question = Question {
-        program: sentence::program(content),
-        name: content.program.name.clone(),
-        when: moment::local(&content.time, &TimeZone::system()),
-        happened: sentence::happened(content),
-        destination: destination.url.clone(),
-        offers: offers(context, report)?,
-        not_carried: Preset(context.settings.consent.max)
-            .classes()
-            .iter()
-            .filter(|class| !foretrace_report::wire::carried(destination.protocol).contains(*class))
-            .collect(),
     };
-    let mut preview = |classes: ClassSet| match drafted(context, report, classes) {
-        Ok((outgoing, receipt)) => outgoing::describe(&outgoing, &receipt),
-        Err(error) => format!("It cannot be shown: {}", escape(&format!("{error:#}"))),
-    };
-    let terminal = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // What was typed before the question was there is no answer to it. A terminal that cannot do it has
-    // nothing to lose.
-    let _ = tcflush(&terminal, FlushArg::TCIFLUSH);
-    let mut input = BufReader::new(Patient::new(terminal, THINKING_TIME));
-    let choice = prompt::ask(&mut input, &mut io::stdout().lock(), &question, &mut preview)?;
-    match choice {
-        Choice::Send(classes) => {
-            consent::grant(context, report, classes, How::Prompt)?;
-            Ok(None)
-        }
-        Choice::No => {
-            consent::deny(report, How::Prompt)?;
-            Ok(Some(Line::because(id, State::Declined, "as you said")))
-        }
-        Choice::Never => {
-            consent::deny(report, How::Prompt)?;
-            let never = StandingAnswer { answer: Standing::Never, max: None };
-            consent::set_standing(context, &content.program.name, never)?;
-            let why = format!(
-                "nothing of {0} will be sent; to be asked again: foretrace consent --program {0} --set ask",
-                content.program.name
-            );
-            Ok(Some(Line::because(id, State::Declined, why)))
-        }
-        Choice::Later => Ok(Some(Line::because(id, State::Unanswered, "you will be asked again"))),
-    }
-}
-
-/// Every preset that may be granted, with what would leave.
-fn offers(context: &Context, report: &ReportDir) -> Result<Vec<Offer>> {
-    let widest = outgoing::widest(&context.settings);
-    let mut narrower = String::new();
-    let mut offers = Vec::new();
-    for preset in Preset::ALL.into_iter().filter(|preset| preset.classes().is_subset(widest)) {
-        let (_, receipt) = drafted(context, report, preset.classes())?;
-        let more = receipt.outgoing_sha256 != narrower;
-        offers.push(Offer { preset, bytes: receipt.body.iter().map(|part| part.bytes).sum(), more });
-        narrower = receipt.outgoing_sha256;
-    }
-    Ok(offers)
-}
-
-fn drafted(
-    context: &Context,
-    report: &ReportDir,
-    classes: ClassSet,
-) -> Result<(crate::redact::Outgoing, Receipt)> {
-    let destination = consent::destination(&context.settings)?;
-    let outgoing = outgoing::prepare(report, &context.settings, classes)?;
-    let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
-    Ok((outgoing, receipt))
+    Ok(match taken {
+        Taken::Granted => None,
+        Taken::Stays(why) => Some(Line::because(id, State::Declined, why)),
+        Taken::Open => Some(Line::because(id, State::Unanswered, "you will be asked again")),
+    })
 }

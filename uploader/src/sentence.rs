@@ -4,6 +4,8 @@ use foretrace_report::schema::{Kind, Signal};
 use foretrace_report::text::escape;
 use foretrace_report::{Report, signature};
 
+use crate::words::Words;
+
 /// The program as a person knows it: name, and package with version where they are known.
 pub fn program(report: &Report) -> String {
     let name = escape(&report.program.name);
@@ -17,22 +19,28 @@ pub fn program(report: &Report) -> String {
 }
 
 /// One plain sentence of what happened.
-pub fn happened(report: &Report) -> String {
+pub fn happened(report: &Report, words: &Words) -> String {
     let program = escape(&report.program.name);
-    let said = report.message.as_deref().map(|text| format!(": “{}”", shortened(&escape(text), 300)));
-    let said = said.unwrap_or_default();
-    let place = place(report);
+    let said = report.message.as_deref().map(|text| shortened(&escape(text), 300));
+    let said = said.map(|message| words.tell("said", &[("message", &message)])).unwrap_or_default();
+    let place = place(report).map(|function| words.tell("where", &[("function", &function)]));
+    let place = place.unwrap_or_default();
+    let (happened, more) = (("program", program.as_str()), ("said", said.as_str()));
+    let place = ("where", place.as_str());
     match (report.kind, &report.signal) {
-        (Kind::Crash, Some(signal)) => format!("{program} crashed{place}: {}.", meaning(signal)),
-        (Kind::Crash, None) => format!("{program} crashed{place}."),
-        (Kind::Panic, _) => format!("{program} panicked{place}{said}."),
-        (Kind::Error, _) => format!("{program} reported an error and went on{said}."),
-        (Kind::Hang, _) => format!("{program} no longer answered{place}."),
-        (Kind::Killed, Some(signal)) => {
-            format!("{program} was ended from outside by {}.", escape(&signal.name))
+        (Kind::Crash, Some(signal)) => {
+            let meaning = meaning(signal, words);
+            words.tell("happened-crash", &[happened, place, ("meaning", &meaning)])
         }
-        (Kind::Killed, None) => format!("{program} was ended from outside."),
-        (Kind::Snapshot, _) => format!("Somebody asked for the state of {program}{said}."),
+        (Kind::Crash, None) => words.tell("happened-crash-bare", &[happened, place]),
+        (Kind::Panic, _) => words.tell("happened-panic", &[happened, place, more]),
+        (Kind::Error, _) => words.tell("happened-error", &[happened, more]),
+        (Kind::Hang, _) => words.tell("happened-hang", &[happened, place]),
+        (Kind::Killed, Some(signal)) => {
+            words.tell("happened-killed", &[happened, ("signal", &escape(&signal.name))])
+        }
+        (Kind::Killed, None) => words.tell("happened-killed-bare", &[happened]),
+        (Kind::Snapshot, _) => words.tell("happened-snapshot", &[happened, more]),
     }
 }
 
@@ -45,21 +53,22 @@ pub fn what(report: &Report) -> String {
 }
 
 /// What a signal means to somebody who does not know signals.
-fn meaning(signal: &Signal) -> String {
-    let at = signal.address.as_deref().map(|address| format!(" at {}", escape(address))).unwrap_or_default();
-    let words = match signal.number {
-        _ if was_sent(signal) => "it was sent the signal by a process".to_owned(),
-        11 if is_null(signal) => format!("it used an address that points to nothing{at}"),
-        11 => format!("it used memory{at} that it may not use"),
-        7 => format!("it used memory{at} that is not there or badly aligned"),
-        6 => "it found an error in itself and gave up".to_owned(),
-        8 => "a calculation went wrong, such as a division by zero".to_owned(),
-        4 => format!("it ran an instruction{at} that the processor does not know"),
-        5 => "it ran into a trap or a failed check".to_owned(),
-        31 => "it made a system call that it may not make".to_owned(),
-        _ => "the signal's usual effect is to end a program".to_owned(),
+fn meaning(signal: &Signal, words: &Words) -> String {
+    let at = signal.address.as_deref().map(|address| words.tell("at", &[("address", &escape(address))]));
+    let key = match signal.number {
+        _ if was_sent(signal) => "meaning-sent",
+        11 if is_null(signal) => "meaning-null",
+        11 => "meaning-segv",
+        7 => "meaning-bus",
+        6 => "meaning-abort",
+        8 => "meaning-fpe",
+        4 => "meaning-ill",
+        5 => "meaning-trap",
+        31 => "meaning-sys",
+        _ => "meaning-other",
     };
-    format!("{words} ({})", escape(&signal.name))
+    let meant = words.tell(key, &[("at", at.as_deref().unwrap_or_default())]);
+    words.tell("meaning", &[("words", &meant), ("signal", &escape(&signal.name))])
 }
 
 /// The kernel's si_code 0 (SI_USER) and -6 (SI_TKILL): somebody sent the signal. abort() sends itself one by the latter.
@@ -75,21 +84,19 @@ fn is_null(signal: &Signal) -> bool {
 
 /// Where it happened, as its developer would say it: the first function of the program's own, not the C library's
 /// or the language's on the way to the end.
-fn place(report: &Report) -> String {
+fn place(report: &Report) -> Option<String> {
     let crashed = report.threads.iter().find(|thread| thread.crashed);
     let frames = crashed.map(|thread| thread.frames.as_slice()).unwrap_or_default();
     // Where a program was when another ended it is no cause.
     if report.signal.as_ref().is_some_and(was_sent) {
-        return String::new();
+        return None;
     }
     // A jump into nowhere must not blame its caller.
     if frames.first().is_some_and(|top| top.function.is_none() && top.module.is_none()) {
-        return String::new();
+        return None;
     }
-    match signature::telling(frames).and_then(|frame| frame.function.as_deref()) {
-        Some(function) => format!(" in {}", shortened(&escape(function), 120)),
-        None => String::new(),
-    }
+    let function = signature::telling(frames).and_then(|frame| frame.function.as_deref());
+    function.map(|function| shortened(&escape(function), 120))
 }
 
 /// At most `limit` characters, with an ellipsis where something was cut.
@@ -140,6 +147,11 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Language;
+
+    fn happened(report: &Report) -> String {
+        super::happened(report, &Words::new(Language::English))
+    }
 
     fn report(kind: &str, rest: &str) -> Report {
         let json = format!(

@@ -268,6 +268,7 @@ mod tests {
             time: "2026-01-01T00:00:00Z".into(),
             program: Program { name: "a".into(), exe: None, pid: 1, package: None },
             signal: None,
+            comment: None,
             message: None,
             system: System::default(),
             threads: vec![],

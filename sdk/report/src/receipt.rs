@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ClassSet, ReportId};
 
 /// The version of the words that the prompt used; a receipt keeps it so that it is known what was agreed to.
-pub const WORDING: u32 = 1;
+pub const WORDING: u32 = 2;
 
 /// The size of the pieces whose digests a receipt lists.
 pub const CHUNK: usize = 1 << 20;
@@ -28,6 +28,9 @@ pub struct Consent {
     pub when: String,
     /// [`WORDING`] of the prompt.
     pub wording: u32,
+    /// The language that it was asked in, such as `de`; empty where nothing was asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub language: String,
     /// The receipt for the question that may go before the report, where one may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Receipt>,
@@ -51,6 +54,8 @@ pub enum Answer {
 pub enum How {
     /// At the terminal's prompt.
     Prompt,
+    /// At a notification on the desktop.
+    Notification,
     /// By `foretrace consent`.
     Command,
     /// By the named setting or standing answer.

@@ -30,6 +30,9 @@ pub struct Report {
     /// What the program itself said: an error's or a panic's message, a snapshot's reason. Class `trail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What the person wrote about it who agreed to send it, as they wrote it; never in `bundle.zip`. Class `summary`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// The machine's operating system.
     #[serde(default)]
     pub system: System,

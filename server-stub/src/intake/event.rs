@@ -60,6 +60,7 @@ pub fn report(event: &Value) -> Option<Report> {
         time: time(event).unwrap_or_default(),
         program: Program { name, exe: None, pid: 0, package },
         signal: None,
+        comment: None,
         message: words,
         system: System {
             os: text(event, "/contexts/os/name").unwrap_or_default(),

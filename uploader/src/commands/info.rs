@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::output::{self, Paint};
 use crate::state::{Document, State};
 use crate::timeline::Timeline;
+use crate::words::Words;
 use crate::{moment, sentence, whole_core};
 
 /// Events shown; the rest is `trace`'s.
@@ -44,8 +45,13 @@ pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
     } else {
         let report = bundle.report().map_err(StoreError::from)?;
         let timeline = Timeline::read(&mut bundle, &report);
-        let page =
-            Page { id: report_dir.id(), report: &report, paint: Paint::standard(), zone: TimeZone::system() };
+        let page = Page {
+            id: report_dir.id(),
+            report: &report,
+            paint: Paint::standard(),
+            zone: TimeZone::system(),
+            words: &context.words,
+        };
         page.write(&report_dir, &timeline, &mut out)?;
     }
     out.flush()?;
@@ -58,11 +64,12 @@ struct Page<'a> {
     report: &'a Report,
     paint: Paint,
     zone: TimeZone,
+    words: &'a Words,
 }
 
 impl Page<'_> {
     fn write(&self, report_dir: &ReportDir, timeline: &Timeline, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "{}\n", self.paint.bold(sentence::happened(self.report)))?;
+        writeln!(out, "{}\n", self.paint.bold(sentence::happened(self.report, self.words)))?;
         self.facts(report_dir, out)?;
         self.threads(out)?;
         self.annotations(out)?;

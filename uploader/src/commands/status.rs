@@ -9,9 +9,10 @@ use foretrace_report::text::escape;
 use foretrace_store::StandingAnswers;
 use serde_json::json;
 
+use crate::arguments::Status;
 use crate::context::Context;
 use crate::state::State;
-use crate::{output, sentence};
+use crate::{asking, output, sentence};
 
 const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 
@@ -19,7 +20,11 @@ const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
 ///
 /// # Errors
 /// Output that cannot be written.
-pub fn run(context: &Context) -> Result<ExitCode> {
+pub fn run(context: &Context, arguments: &Status) -> Result<ExitCode> {
+    if arguments.login {
+        greet(context);
+        return Ok(ExitCode::SUCCESS);
+    }
     let store = context.store();
     let listing = store.reports();
     let mut consents: BTreeMap<&str, usize> = BTreeMap::new();
@@ -80,6 +85,14 @@ pub fn run(context: &Context) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for somebody who logs in, where something waits for them. Nothing that goes wrong here is worth a word there.
+fn greet(context: &Context) {
+    let waiting = asking::waiting(context).len();
+    if waiting > 0 {
+        let _ = writeln!(std::io::stdout(), "{}", context.words.count("login-waiting", waiting));
+    }
 }
 
 fn counts(counts: &BTreeMap<&str, usize>) -> String {

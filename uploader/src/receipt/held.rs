@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 /// The held file; clones read the same file, each at its own position.
@@ -10,14 +10,21 @@ use std::sync::Arc;
 pub struct Held {
     file: Arc<File>,
     length: u64,
+    links: u64,
     at: u64,
 }
 
 impl Held {
     /// Holds `file`, as long as it is now.
     pub fn new(file: File) -> io::Result<Held> {
-        let length = file.metadata()?.len();
-        Ok(Held { file: Arc::new(file), length, at: 0 })
+        let metadata = file.metadata()?;
+        Ok(Held { file: Arc::new(file), length: metadata.len(), links: metadata.nlink(), at: 0 })
+    }
+
+    /// Whether it still has the name that it had: whoever takes an answer back removes it, and another answer replaces
+    /// it.
+    pub fn stands(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() >= self.links)
     }
 
     /// Its length when it was opened.

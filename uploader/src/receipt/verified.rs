@@ -77,6 +77,9 @@ pub enum Torn {
     /// A chunk is not the one that the receipt lists.
     #[error("outgoing.zip was changed while it was being sent: nothing of the changed bytes left")]
     Changed,
+    /// The answer is no longer the one that it was.
+    #[error("the agreement to send it was taken back or replaced meanwhile")]
+    Withdrawn,
     /// It could not be read.
     #[error("outgoing.zip could not be read while it was being sent: {0}")]
     Unreadable(#[from] BundleError),
@@ -117,6 +120,7 @@ impl Agreed {
         })
         .map_err(|torn| match torn {
             Torn::Unreadable(error) => Refusal::Unreadable(error),
+            Torn::Withdrawn => Refusal::Revoked,
             Torn::Changed | Torn::Unwanted => Refusal::Changed,
         })?;
         Ok(Agreed {
@@ -128,6 +132,14 @@ impl Agreed {
             length,
             kept,
         })
+    }
+
+    /// Whether the answer is still there.
+    ///
+    /// # Errors
+    /// It was taken back or replaced by another.
+    pub fn stands(&self) -> Result<(), Torn> {
+        self.content.stands()
     }
 
     /// Where it goes, as the receipt names it.
@@ -283,6 +295,10 @@ impl Stream {
 }
 
 impl Checked {
+    fn stands(&self) -> Result<(), Torn> {
+        if self.held.stands()? { Ok(()) } else { Err(Torn::Withdrawn) }
+    }
+
     fn pour(&self, from: u64, take: &mut dyn FnMut(Vec<u8>) -> Result<(), Torn>) -> Result<(), Torn> {
         if self.plan.gzip {
             let mut packer = Packer::new(take);
@@ -304,7 +320,10 @@ impl Checked {
             }
             let mut expected = part.chunks.iter();
             if from == 0 {
-                piece.chunks(&mut source, |chunk| checked(chunk, expected.next(), 0, take))?;
+                piece.chunks(&mut source, |chunk| {
+                    self.stands()?;
+                    checked(chunk, expected.next(), 0, take)
+                })?;
                 continue;
             }
             // Only a body that is one part and nothing else is gone on with.
@@ -313,6 +332,7 @@ impl Checked {
             let mut skip = usize::try_from(from % CHUNK as u64).unwrap_or(0);
             source.seek(SeekFrom::Start(skipped * CHUNK as u64)).map_err(BundleError::from)?;
             wire::in_chunks(&mut source, |chunk| {
+                self.stands()?;
                 checked(chunk, expected.next(), std::mem::take(&mut skip), take)
             })?;
         }

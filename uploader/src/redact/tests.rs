@@ -134,6 +134,7 @@ fn report() -> Report {
             code: Some(1),
             address: Some("0xdead0000".into()),
         }),
+        comment: None,
         message: Some("Marianne Muster could not be charged".into()),
         system: System {
             os: "Debian GNU/Linux 12".into(),
@@ -194,7 +195,7 @@ fn rules() -> Rules {
         &list(&["marianne", "Marianne Muster"]),
         &list(&["mars-station", "mars-station.example.org"]),
     );
-    Rules { environment: vec![], text: TextRules { names, patterns: PATTERNS.clone() } }
+    Rules { environment: vec![], text: TextRules { names, patterns: PATTERNS.clone() }, comment: None }
 }
 
 fn salt() -> Salt {

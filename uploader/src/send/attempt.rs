@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use foretrace_report::ReportId;
 use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState, Known, Phase};
-use foretrace_store::{DELIVERY, OUTGOING, ReportDir};
+use foretrace_store::{DELIVERY, OUTGOING, ReportDir, StandingAnswers};
 use jiff::Timestamp;
 
 use super::crew::{Round, Worker};
@@ -57,6 +57,10 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
         }
         Some(Narrowed::To(agreed)) => *agreed,
     };
+    // The answer may have been taken back while the server was asked.
+    if let Err(torn) = agreed.stands() {
+        return Ok(Line::because(id, State::Blocked, torn.to_string()));
+    }
     write(report, &begun)?;
     // An upload that can be gone on with is noted as soon as the server has named it.
     let noted = RefCell::new(begun);
@@ -111,6 +115,8 @@ fn agreed(context: &Context, report: &ReportDir, phase: Phase) -> Result<Agreed>
     policy::forbidden(&context.settings)?;
     let destination = consent::destination(&context.settings)?;
     let consent = answer(report)?;
+    let (answers, _) = StandingAnswers::load(&context.places);
+    policy::stands(&context.settings, &answers, &report.report()?.program.name, &consent)?;
     if let Answer::Granted(receipt) = &consent.answer {
         // The limit may have become narrower since the answer was given.
         outgoing::allowed(receipt.classes, &context.settings)?;

@@ -93,6 +93,7 @@ impl World {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foretrace"));
+        command.env("LC_ALL", "C");
         command.arg("--root").arg(self.root.path()).args(arguments).stdin(Stdio::null());
         command.env_remove("FORETRACE_ROOT").env_remove("XDG_STATE_HOME").env("TZ", "UTC");
         command

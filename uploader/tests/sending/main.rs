@@ -3,9 +3,12 @@
 //! and a sentence.
 #![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
+mod agent;
+mod desktop;
 mod dialects;
 mod forget;
 mod resume;
+mod rules;
 mod server;
 mod world;
 

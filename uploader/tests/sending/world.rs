@@ -114,6 +114,7 @@ impl World {
     /// The command, ready to run; nobody types anything.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_foretrace"));
+        command.env("LC_ALL", "C");
         command.arg("--root").arg(self.root.path()).args(arguments).stdin(Stdio::null());
         command
     }

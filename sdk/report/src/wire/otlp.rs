@@ -76,6 +76,7 @@ fn crash(report: &Report, moment: u64) -> Value {
         "attributes": attributes(&[
             ("exception.type", Some(frames::exception_type(report))),
             ("exception.message", report.message.as_deref()),
+            ("foretrace.comment", report.comment.as_deref()),
             ("exception.stacktrace", backtrace.as_deref()),
             ("foretrace.report.id", Some(&report.id.to_string())),
             ("foretrace.kind", Some(report.kind.name())),

@@ -109,8 +109,9 @@ fn event(report: &Report, trails: &Trails) -> Value {
     fill("breadcrumbs", json!({"values": breadcrumbs}), breadcrumbs.is_empty());
     let images = images(report);
     fill("debug_meta", json!({"images": images}), images.is_empty());
-    let notes: Map<String, Value> =
-        report.annotations.iter().map(|note| (note.key.clone(), json!(note.value))).collect();
+    let comment = report.comment.iter().map(|comment| ("comment".to_owned(), json!(comment)));
+    let notes = report.annotations.iter().map(|note| (note.key.clone(), json!(note.value)));
+    let notes: Map<String, Value> = notes.chain(comment).collect();
     let none = notes.is_empty();
     fill("extra", Value::Object(notes), none);
     event

@@ -59,6 +59,7 @@ fn extra(report: &Report) -> Map<String, Value> {
     note("OperatingSystem", &report.system.os);
     note("KernelRelease", &report.system.kernel);
     note("Architecture", &report.system.arch);
+    note("Comments", report.comment.as_deref().unwrap_or_default());
     extra
 }
 

@@ -96,7 +96,7 @@ fn wide(text: &str) -> Vec<u8> {
 fn redacted(content: &[u8]) -> (Redacted, Removed) {
     static RULES: LazyLock<Rules> = LazyLock::new(|| {
         let names = Names::new(&["/home/marianne".into()], &["marianne".into()], &[]);
-        Rules { environment: vec![], text: TextRules { names, patterns: Patterns::default() } }
+        Rules { environment: vec![], text: TextRules { names, patterns: Patterns::default() }, comment: None }
     });
     let salt = Salt::from_random([5; 32]);
     let mut redaction = Redaction::new(foretrace_report::ClassSet::EMPTY, &salt, &RULES);
