@@ -25,6 +25,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "fuse3", purpose: "for a victim whose stack never answers" },
     Need { package: "g++", purpose: "to compile the C header as C++" },
     Need { package: "gdb", purpose: "to compare backtraces" },
+    Need { package: "iproute2", purpose: "for a network in which every packet is seen" },
     Need { package: "jq", purpose: "to read report.json" },
     Need { package: "libc6-dbg", purpose: "to name the frames in libc" },
     Need { package: "libfuse3-dev", purpose: "for a victim whose stack never answers" },

@@ -156,6 +156,33 @@ fn bytes_that_change_after_the_check_do_not_leave() {
 }
 
 #[test]
+fn an_answer_that_is_taken_back_on_the_way_stops_the_rest() {
+    for protocol in [Protocol::Foretrace, Protocol::Socorro, Protocol::Sentry] {
+        let zip = outgoing(id(1), &[(MINIDUMP, &noise())]);
+        let there = Destination { protocol, ..destination("https://x.example/") };
+        let consent = consent(issue(id(1), &there, Preset::ALL[5].classes(), &zip).unwrap());
+        let mut named = tempfile::NamedTempFile::new().unwrap();
+        named.write_all(&zip).unwrap();
+        let held = named.reopen().unwrap();
+        let agreed = check(&consent, Phase::Report, id(1), held, &there).unwrap();
+        agreed.stands().unwrap();
+        let Load::Stream(stream) = agreed.post("https://x.example/".into(), &[]).into_load() else {
+            panic!("too large to be held")
+        };
+        let (mut left, mut named) = (0, Some(named));
+        let torn = stream.pour(&mut |piece| {
+            left += piece.len();
+            // Whoever takes the answer back removes the file.
+            drop(named.take());
+            Ok(())
+        });
+        assert!(matches!(torn, Err(Torn::Withdrawn)), "{protocol:?}: {torn:?}");
+        assert!(left <= CHUNK + CHUNK / 2, "{protocol:?}: {left} bytes left");
+        assert!(matches!(agreed.stands(), Err(Torn::Withdrawn)));
+    }
+}
+
+#[test]
 fn a_compressed_body_is_as_long_as_it_says_and_unpacks_to_its_parts() {
     let mut zip = std::io::Cursor::new(outgoing(id(1), &[(MINIDUMP, &noise())]));
     let agreed = agreed_to(Protocol::Socorro, "https://x.example/", zip.get_ref());

@@ -1,7 +1,7 @@
 //! The desktop asks: only the button that says so is a yes, and whatever else happens to the question leaves it open.
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use foretrace_report::ReportId;
@@ -35,7 +35,7 @@ impl Scene {
         command.env("DBUS_SESSION_BUS_ADDRESS", &self.bus.address).env("LC_ALL", "C");
         // Terminals are the test's own.
         let path = std::env::join_paths([self.world.path("bin")]).unwrap();
-        Agent(command.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        Agent::start(command.env("PATH", path))
     }
 
     fn nothing_left(&self) {
@@ -46,10 +46,16 @@ impl Scene {
 }
 
 /// An agent; it ends with the test.
-struct Agent(Child);
+pub struct Agent(Child);
 
 impl Agent {
-    fn end(&mut self) -> Option<i32> {
+    /// Starts one.
+    pub fn start(command: &mut Command) -> Agent {
+        Agent(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Waits for its end: the exit code.
+    pub fn end(&mut self) -> Option<i32> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -221,7 +227,7 @@ fn the_desktop_is_spoken_to_in_its_language_and_without_markup_of_a_program() {
     let desktop = Shower::on(&scene.bus, &USUAL);
     let mut command = scene.world.command(&["agent", "--once"]);
     command.env("DBUS_SESSION_BUS_ADDRESS", &scene.bus.address).env("LC_ALL", "de_DE.UTF-8");
-    let mut agent = Agent(command.spawn().unwrap());
+    let mut agent = Agent::start(&mut command);
     for number in [1, 2] {
         let question = desktop.wait_for(number);
         assert!(question.title.ends_with(" funktioniert nicht mehr"), "{question:?}");

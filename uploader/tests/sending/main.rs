@@ -10,6 +10,7 @@ mod forget;
 mod resume;
 mod rules;
 mod server;
+mod silence;
 mod world;
 
 use std::time::{Duration, Instant};
