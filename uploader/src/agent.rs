@@ -126,8 +126,9 @@ fn notice(context: &Context, question: &Question, usual: Offer) -> Notice {
     Notice {
         title: words.tell("notify-title", &[("program", &program)]),
         body,
-        actions: ["send", "details", "later"]
-            .map(|action| (action, words.say(&format!("notify-{action}"))))
+        // "default" is a click on the text itself; where it is not offered, some desktops choose an action of their own.
+        actions: [("default", "details"), ("send", "send"), ("details", "details"), ("later", "later")]
+            .map(|(action, label)| (action, words.say(&format!("notify-{label}"))))
             .to_vec(),
     }
 }

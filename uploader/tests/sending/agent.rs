@@ -86,7 +86,8 @@ fn the_button_that_says_send_sends_the_usual_and_nothing_left_before() {
     {
         assert!(question.body.contains(part), "{part:?} is not in {question:?}");
     }
-    assert_eq!(question.actions, ["send", "Send", "details", "Details…", "later", "Later"]);
+    let buttons = ["default", "Details…", "send", "Send", "details", "Details…", "later", "Later"];
+    assert_eq!(question.actions, buttons);
     scene.nothing_left();
     desktop.press(question.id, "send");
     assert!(desktop.wait_for(2).body.contains("It was sent"));
