@@ -166,17 +166,21 @@ fn ready(source: std::os::fd::BorrowedFd<'_>, what: PollFlags, until: Instant) -
 #[cfg(test)]
 mod tests {
     use std::io::Seek;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
 
-    use nix::unistd::pipe;
+    use nix::unistd::pipe2;
 
     use super::*;
 
     // A process that reads so much of its standard input and ends with this code.
     fn receiver(script: &'static str) -> Receiver {
-        let (input, output) = pipe().unwrap();
+        // Not for other tests' processes: the stream ends when the last of those who can write has closed it.
+        let (input, output) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let process = Child::spawn(None, || {
-            let status = std::process::Command::new("sh").args(["-c", script]).stdin(input).status();
-            status.ok().and_then(|status| status.code()).unwrap_or(1)
+            // Comes back only when it failed.
+            let _ = Command::new("sh").args(["-c", script]).stdin(input).exec();
+            127
         });
         Receiver::new(Who::Plain, process.unwrap(), output).unwrap()
     }
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_core_that_does_not_come_is_a_problem_of_everybodys() {
-        let (input, _held) = pipe().unwrap();
+        let (input, _held) = pipe2(OFlag::O_CLOEXEC).unwrap();
         fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
         let until = Instant::now() + Duration::from_millis(1000);
         let reader = receiver("cat >/dev/null");

@@ -57,7 +57,9 @@ impl Write for Bounded<'_> {
 fn compress(input: &mut impl Read, mut output: impl Write) -> io::Result<()> {
     let zeros = member(&[0; BLOCK])?;
     let mut block = vec![0; BLOCK];
-    let mut open: Option<GzEncoder<Vec<u8>>> = None;
+    // Open from the start: also of nothing comes a file that gunzip takes.
+    let begin = || GzEncoder::new(Vec::new(), Compression::fast());
+    let mut open = Some(begin());
     loop {
         let length = fill(input, &mut block)?;
         let block = &block[..length];
@@ -65,7 +67,7 @@ fn compress(input: &mut impl Read, mut output: impl Write) -> io::Result<()> {
             close(open.take(), &mut output)?;
             output.write_all(&zeros)?;
         } else if length > 0 {
-            let encoder = open.get_or_insert_with(|| GzEncoder::new(Vec::new(), Compression::fast()));
+            let encoder = open.get_or_insert_with(begin);
             encoder.write_all(block)?;
             output.write_all(encoder.get_ref())?;
             encoder.get_mut().clear();

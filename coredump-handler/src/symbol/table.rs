@@ -46,7 +46,7 @@ impl SymbolTable {
             let class = image.class();
             bytes.chunks_exact(SymbolRow::bytes(class)).filter_map(|row| symbol(class, row, end_of)).collect()
         };
-        symbols.sort_unstable_by_key(|symbol| (symbol.address, symbol.rank, symbol.name));
+        sort(&mut symbols);
         Some(SymbolTable { symbols, names })
     }
 
@@ -95,7 +95,11 @@ fn symbol(class: Class, row: &[u8], end_of: impl Fn(u16) -> u64) -> Option<Symbo
     })
 }
 
-// The best symbols that cover the address, all at one place. Functions do not nest, so only a few before it are worth
+fn sort(symbols: &mut [Symbol]) {
+    symbols.sort_unstable_by_key(|symbol| (symbol.address, symbol.rank, symbol.name));
+}
+
+// The best of the sorted symbols that cover the address, all at one place. Functions do not nest, so only a few before it are worth
 // a look.
 fn find(symbols: &[Symbol], address: u64) -> &[Symbol] {
     const NEIGHBOURS: usize = 64;
@@ -126,7 +130,9 @@ mod tests {
 
     #[test]
     fn an_address_gets_the_function_that_covers_it() {
-        let symbols = [at(0x10, 0x10, 1, 0), at(0x20, 0x10, 2, 4), at(0x20, 0x10, 3, 0), at(0x40, 0, 4, 1)];
+        let mut symbols =
+            [at(0x10, 0x10, 1, 0), at(0x20, 0x10, 2, 4), at(0x20, 0x10, 3, 0), at(0x40, 0, 4, 1)];
+        sort(&mut symbols);
         let name = |address| find(&symbols, address).first().map(|s| s.name);
         assert_eq!(name(0x0f), None);
         assert_eq!(name(0x1f), Some(1));
