@@ -100,6 +100,8 @@ impl Desktop {
             match self.hear(CHECK) {
                 Ok(signal) => {
                     if let Some(answer) = meant(&signal, id) {
+                        // Answered once, its buttons would do nothing any more.
+                        self.close(id);
                         return Ok(answer);
                     }
                 }
@@ -107,8 +109,7 @@ impl Desktop {
                 Err(_) => return Ok(Answer::Silence),
             }
         }
-        // Whether it could be taken down does not matter: nobody waits for an answer any more.
-        let _ = notifications(&self.connection).and_then(|it| it.call_method("CloseNotification", &(id,)));
+        self.close(id);
         Ok(Answer::Silence)
     }
 
@@ -132,6 +133,11 @@ impl Desktop {
         let what =
             ("foretrace", 0u32, "dialog-warning", notice.title.as_str(), body, actions, hints, usual_time);
         Ok(notifications(&self.connection)?.call("Notify", &what)?)
+    }
+
+    /// Takes a notification down. Whether that succeeds does not matter: nobody waits for an answer to it any more.
+    fn close(&self, id: u32) {
+        let _ = notifications(&self.connection).and_then(|it| it.call_method("CloseNotification", &(id,)));
     }
 
     fn capabilities(&self) -> Option<Vec<String>> {

@@ -91,6 +91,7 @@ fn the_button_that_says_send_sends_the_usual_and_nothing_left_before() {
     scene.nothing_left();
     desktop.press(question.id, "send");
     assert!(desktop.wait_for(2).body.contains("It was sent"));
+    assert_eq!(desktop.closed(), [question.id], "an answered question stays on the screen");
     assert_eq!(agent.end(), Some(0));
     let consent: Consent =
         serde_json::from_slice(&std::fs::read(scene.world.file(scene.id, "consent.json")).unwrap()).unwrap();

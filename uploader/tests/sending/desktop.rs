@@ -1,7 +1,7 @@
 //! A session bus of its own with somebody on it who shows notifications, and answers as the test says.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,22 +22,31 @@ pub struct Shown {
     pub actions: Vec<String>,
 }
 
+/// A bus on which nobody is started by a call: the machine's own notifications stay out of it.
+const CONFIGURATION: &str = r#"<busconfig><type>session</type><listen>unix:tmpdir=/tmp</listen><auth>EXTERNAL</auth>
+    <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
+    </busconfig>"#;
+
 /// A session bus; it ends with the test.
 pub struct Bus {
     daemon: Child,
+    _configuration: tempfile::NamedTempFile,
     pub address: String,
 }
 
 impl Bus {
     pub fn start() -> Bus {
+        let mut configuration = tempfile::NamedTempFile::new().unwrap();
+        configuration.write_all(CONFIGURATION.as_bytes()).unwrap();
         let mut daemon = Command::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address"])
+            .arg(format!("--config-file={}", configuration.path().display()))
+            .args(["--nofork", "--nopidfile", "--print-address"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("dbus-daemon, from the package dbus-daemon");
         let mut address = String::new();
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Bus { daemon, address: address.trim().to_owned() }
+        Bus { daemon, _configuration: configuration, address: address.trim().to_owned() }
     }
 
     pub fn connect(&self) -> Connection {
@@ -56,11 +65,13 @@ impl Drop for Bus {
 pub struct Shower {
     connection: Connection,
     shown: Arc<Mutex<Vec<Shown>>>,
+    closed: Arc<Mutex<Vec<u32>>>,
 }
 
 struct Notifications {
     capabilities: Vec<&'static str>,
     shown: Arc<Mutex<Vec<Shown>>>,
+    closed: Arc<Mutex<Vec<u32>>>,
 }
 
 #[zbus::interface(name = "org.freedesktop.Notifications")]
@@ -87,13 +98,20 @@ impl Notifications {
         id
     }
 
-    fn close_notification(&self, _id: u32) {}
+    fn close_notification(&self, id: u32) {
+        self.closed.lock().unwrap().push(id);
+    }
 }
 
 impl Shower {
     pub fn on(bus: &Bus, capabilities: &[&'static str]) -> Shower {
         let shown = Arc::new(Mutex::new(Vec::new()));
-        let served = Notifications { capabilities: capabilities.to_vec(), shown: Arc::clone(&shown) };
+        let closed = Arc::new(Mutex::new(Vec::new()));
+        let served = Notifications {
+            capabilities: capabilities.to_vec(),
+            shown: Arc::clone(&shown),
+            closed: Arc::clone(&closed),
+        };
         let connection = Builder::address(bus.address.as_str())
             .unwrap()
             .name(NAME)
@@ -102,7 +120,7 @@ impl Shower {
             .unwrap()
             .build()
             .unwrap();
-        Shower { connection, shown }
+        Shower { connection, shown, closed }
     }
 
     pub fn shown(&self) -> Vec<Shown> {
@@ -119,6 +137,11 @@ impl Shower {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("no notification {number}: {:?}", self.shown());
+    }
+
+    /// What the agent took down.
+    pub fn closed(&self) -> Vec<u32> {
+        self.closed.lock().unwrap().clone()
     }
 
     pub fn press(&self, id: u32, action: &str) {
