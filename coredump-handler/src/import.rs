@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use foretrace_report::ReportId;
-use foretrace_report::schema::{Kind, Problem, Program, Signal, System, signal_name};
+use foretrace_report::schema::{Kind, Package, Problem, Program, Signal, System, signal_name};
 use foretrace_report::signature::{Cause, signature};
 use foretrace_report::text::escape;
 use foretrace_ring::{Snapshot, layout};
@@ -36,11 +36,32 @@ pub struct Request {
     pub exe: Option<PathBuf>,
 }
 
-/// Collects everything that a core file says.
+/// What of this machine a core's names may reach.
+pub struct Surroundings<'a> {
+    /// Opens a file that the core names.
+    pub open: &'a mut dyn FnMut(&Path) -> Option<File>,
+    /// Where debug files are looked for.
+    pub places: Places,
+}
+
+/// Collects everything that a core file says, with names from whatever file its person can read.
 ///
 /// # Errors
 /// A file that cannot be read, or is no core of a known machine.
 pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
+    collect_within(core, request, Surroundings { open: &mut open_regular, places: Places::Anywhere })
+}
+
+/// The same within surroundings of the caller's choice.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_within(
+    core: File,
+    request: &Request,
+    around: Surroundings<'_>,
+) -> Result<Collected, CoreError> {
+    let Surroundings { open: open_named, places } = around;
     let mut head = core::read_file(&core)?;
     let memory = CoreMemory::new(core, &head.segments);
     name_program(&mut head, request.exe.as_deref());
@@ -83,11 +104,11 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
 
     let mut open = |mapping: &Mapping| match (&request.exe, &exe) {
         (Some(file), Some(exe)) if *exe == mapping.path => open_regular(file),
-        _ => open_regular(Path::new(&mapping.path)),
+        _ => open_named(Path::new(&mapping.path)),
     };
     let (modules, problems) = Modules::new(&maps, &memory, &mut open);
     all.problems.extend(problems);
-    let modules = modules.looking_in(Places::Anywhere);
+    let modules = modules.looking_in(places);
     let names = [(head.pid, head.name.clone())];
     let (threads, problems) = backtrace::threads(&head, &names, &modules, &stacks, &memory, true);
     all.threads = threads;
@@ -99,7 +120,7 @@ pub fn collect(core: File, request: &Request) -> Result<Collected, CoreError> {
         stack_overflow: stack::overflowed(&stacks, crashed, &maps),
     };
     all.signature = signature(&cause, all.threads.first().map(|t| t.frames.as_slice()).unwrap_or_default());
-    all.program.package = exe.as_deref().and_then(|exe| proven_package(exe, &modules));
+    all.program.package = exe.as_deref().and_then(|exe| proven_package(exe, &modules, open_named));
     all.parts.push(("process/maps".into(), maps::text(&maps).into_bytes()));
     all.parts.push((
         "process/auxv".into(),
@@ -185,9 +206,13 @@ fn last_panic(head: &CoreHead, trails: &[(String, Snapshot)], written: u32) -> O
     })
 }
 
-fn proven_package(exe: &str, modules: &Modules) -> Option<foretrace_report::schema::Package> {
+fn proven_package(
+    exe: &str,
+    modules: &Modules,
+    open: &mut dyn FnMut(&Path) -> Option<File>,
+) -> Option<Package> {
     let module = modules.iter().find(|module| module.path == exe)?;
-    let file = open_regular(Path::new(exe))?;
+    let file = open(Path::new(exe))?;
     let proven = module.build_id.is_some() && module.build_id == package::build_id(&file);
     proven.then(|| package::find(Path::new("/"), exe, Some(&file))).flatten()
 }

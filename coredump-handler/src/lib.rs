@@ -11,6 +11,7 @@ pub mod backtrace;
 pub mod capture;
 pub mod core;
 pub mod elf;
+pub mod follow;
 pub mod handler;
 pub mod import;
 pub mod install;

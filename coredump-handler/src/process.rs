@@ -20,6 +20,8 @@ use crate::maps::Mapping;
 
 mod rights;
 
+pub use rights::file_as;
+
 /// What can be read of a process. The numbers travel between the handler's processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]

@@ -1,6 +1,7 @@
 //! `cargo xtask check`: proofs with tools of their own, which need more than a test run has: every interleaving, undefined
 //! behaviour, inputs that nobody thought of.
 
+mod follow;
 mod fuzz;
 mod gdb;
 
@@ -31,6 +32,8 @@ enum What {
         /// Only the tests whose name contains this
         filter: Option<String>,
     },
+    /// Let Debian's systemd-coredump keep crashes, and make reports of what it keeps (needs the package systemd-coredump)
+    Follow,
     /// Feed what reads strangers' bytes with inputs that nobody thought of
     Fuzz(fuzz::Options),
     /// Crash programs of seven languages in all ways, and hold the backtraces of all their threads against gdb's
@@ -46,6 +49,7 @@ pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Loom { filter } => loom(filter.as_deref())?,
         What::Miri { filter } => miri(filter.as_deref())?,
+        What::Follow => follow::run()?,
         What::Fuzz(options) => return fuzz::run(options),
         What::Gdb(options) => return gdb::run(options),
     }

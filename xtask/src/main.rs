@@ -8,6 +8,7 @@ mod interrupt;
 mod qemu;
 mod setup;
 mod soak;
+mod systemd;
 mod test;
 
 use clap::{Parser, Subcommand};

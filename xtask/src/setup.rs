@@ -30,11 +30,13 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "libc6-dbg", purpose: "to name the frames in libc" },
     Need { package: "libfuse3-dev", purpose: "for a victim whose stack never answers" },
     Need { package: "lldb", purpose: "to open minidumps" },
+    Need { package: "lz4", purpose: "to compress a core" },
     Need { package: "pkg-config", purpose: "to find libfuse3" },
     Need { package: "python3", purpose: "as a stripped program without the SDK" },
     Need { package: "strace", purpose: "to make system calls fail" },
     Need { package: "unzip", purpose: "to check bundles" },
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
+    Need { package: "zstd", purpose: "to compress a core" },
 ];
 
 /// What the emulated machine needs. Large, and so no part of the tests.

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use foretrace_capture::follow;
 use foretrace_capture::handler::{self, Crash};
 use foretrace_capture::install::{Installation, Mode};
 use foretrace_capture::journal;
@@ -42,6 +43,15 @@ enum Command {
     Uninstall,
     /// Answer the coredump socket, for `install --mode socket`. Ends by SIGTERM; the pipe stands in then.
     Serve,
+    /// Make reports of what systemd-coredump keeps, where that stays the kernel's handler. Goes on until it is ended.
+    Follow {
+        /// Make reports of what is there and has none yet, and end.
+        #[arg(long)]
+        once: bool,
+        /// Where systemd-coredump keeps its cores [default: /var/lib/systemd/coredump]
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
     /// Say whether crashes become reports, and what keeps them from it.
     Status {
         /// Print one JSON object.
@@ -78,10 +88,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let places = Places::system(&root);
     let program = std::env::current_exe().context("this program's own path")?;
     let installation = Installation::new(&places, &program);
-    match arguments.command {
+    match &arguments.command {
+        Command::Follow { once, directory } => {
+            let directory = directory.clone().unwrap_or_else(|| root.join(follow::ENTRIES));
+            follow::follow(&places, &directory, *once)?;
+        }
         Command::Install { mode, chain } => {
             let mode = mode.unwrap_or_else(|| installation.best());
-            let written = installation.install(mode, chain).context("the handler was not installed")?;
+            let written = installation.install(mode, *chain).context("the handler was not installed")?;
             println!("kernel.core_pattern = {}", escape(&written.core_pattern));
             println!("kernel.core_pipe_limit = {}", written.core_pipe_limit);
             println!("fs.suid_dumpable = {}", written.suid_dumpable);
@@ -104,7 +118,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Command::Status { json } => {
             let status = installation.status().context("the kernel's settings could not be read")?;
-            if json {
+            if *json {
                 println!("{}", serde_json::to_string(&status)?);
             } else {
                 match status.mode {

@@ -552,8 +552,8 @@ pub fn guard() -> anyhow::Result<()> {
     Ok(())
 }
 
-// The worker's user: the package's own, or nobody.
-fn unprivileged_user() -> (u32, u32) {
+/// The user and group that those who parse run as: the package's own, or nobody.
+pub fn unprivileged_user() -> (u32, u32) {
     const NOBODY: (u32, u32) = (65_534, 65_534);
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let own = accounts.lines().find_map(|line| {

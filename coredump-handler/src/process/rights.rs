@@ -33,6 +33,20 @@ impl Process {
     }
 }
 
+/// The regular file with this absolute path, as a user and group without further groups could open it for reading.
+///
+/// # Errors
+/// They could not open it, it is not regular, or its reading may block.
+pub fn file_as(user: u32, group: u32, path: &[u8]) -> Result<File, MappingRefused> {
+    if !path.starts_with(b"/") {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL).into());
+    }
+    let how =
+        OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let _borrowed = Rights { user, group, groups: Vec::new() }.borrow()?;
+    reopened(&openat2(nix::fcntl::AT_FDCWD, OsStr::from_bytes(path), how)?)
+}
+
 /// A process's rights in file systems, as this process's user namespace sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rights {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use foretrace_tests::command::{run, run_with_input};
 use foretrace_tests::machine::KernelSettings;
 use foretrace_tests::world::{Installed, checkout};
@@ -18,10 +18,8 @@ use super::GIBIBYTE;
 use super::timing::{self, Shape, time_crash};
 use crate::build::{self, say};
 use crate::interrupt;
+use crate::systemd::{ENTRIES, Systemd, entries};
 
-const SYSTEMD: &str = "/lib/systemd/systemd-coredump";
-const SOCKET: &str = "/run/systemd/coredump";
-const ENTRIES: &str = "/var/lib/systemd/coredump";
 /// gdb takes seconds for a large program.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -52,7 +50,7 @@ pub fn measure(programs: &Path, rounds: usize, quick: bool) -> Result<Vec<Row>> 
             let systemd = Systemd::start()?;
             for _ in 0..rounds {
                 interrupt::check()?;
-                let entry = systemd.time_crash(&victim, shape)?;
+                let entry = time_entry(&systemd, &victim, shape)?;
                 theirs.push(entry.milliseconds);
                 their_bytes.push(entry.bytes as f64);
             }
@@ -94,81 +92,38 @@ fn on_disk(directory: &Path) -> u64 {
     entries.map(|entry| below(entry.path())).sum()
 }
 
-/// systemd-coredump without a system manager: its socket is held by systemd-socket-activate.
-struct Systemd {
-    // Dropped first: no crash may wait for a listener that is gone.
-    _kernel: KernelSettings,
-    listener: Child,
-}
-
 struct Entry {
     milliseconds: f64,
     bytes: u64,
 }
 
-impl Systemd {
-    fn start() -> Result<Systemd> {
-        let kernel = KernelSettings::take()?;
-        fs::create_dir_all("/run/systemd")?;
-        fs::create_dir_all(ENTRIES)?;
-        let listener = Command::new("systemd-socket-activate")
-            .args(["--accept", "--seqpacket", "-l", SOCKET, SYSTEMD])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start systemd-socket-activate")?;
-        let systemd = Systemd { _kernel: kernel, listener };
-        for _ in 0..200 {
-            if Path::new(SOCKET).exists() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
+// Its entry is complete when the process that answered the socket ends.
+fn time_entry(systemd: &Systemd, victim: &Path, shape: Shape) -> Result<Entry> {
+    let folder = tempfile::tempdir()?;
+    let ledger_file = folder.path().join("ledger");
+    let before = entries()?;
+    let mut child = timing::start(victim, &ledger_file, shape, "crash")?;
+    let began = Instant::now();
+    let (mut worker, mut bytes) = (None, 0);
+    loop {
+        let pid = systemd.listener();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        match (worker, children.split_whitespace().next().and_then(|pid| pid.parse::<u32>().ok())) {
+            (None, found) => worker = found,
+            (Some(pid), Some(_)) if is_running(pid) => bytes = written(pid).unwrap_or(bytes).max(bytes),
+            (Some(_), _) => break,
         }
-        systemd._kernel.set_core_pipe_limit(16)?;
-        systemd._kernel.set_core_pattern(&format!("|{SYSTEMD} %P %u %g %s %t 9223372036854775808 %h"))?;
-        Ok(systemd)
+        ensure!(began.elapsed() < PATIENCE, "systemd-coredump did not answer");
+        thread::sleep(Duration::from_micros(500));
     }
-
-    // Its entry is complete when the process that answered the socket ends.
-    fn time_crash(&self, victim: &Path, shape: Shape) -> Result<Entry> {
-        let folder = tempfile::tempdir()?;
-        let ledger_file = folder.path().join("ledger");
-        let before = entries()?;
-        let mut child = timing::start(victim, &ledger_file, shape, "crash")?;
-        let began = Instant::now();
-        let (mut worker, mut bytes) = (None, 0);
-        loop {
-            let pid = self.listener.id();
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-            match (worker, children.split_whitespace().next().and_then(|pid| pid.parse::<u32>().ok())) {
-                (None, found) => worker = found,
-                (Some(pid), Some(_)) if is_running(pid) => bytes = written(pid).unwrap_or(bytes).max(bytes),
-                (Some(_), _) => break,
-            }
-            ensure!(began.elapsed() < PATIENCE, "systemd-coredump did not answer");
-            thread::sleep(Duration::from_micros(500));
-        }
-        let end = timing::now();
-        child.wait()?;
-        let new: Vec<PathBuf> = entries()?.into_iter().filter(|entry| !before.contains(entry)).collect();
-        ensure!(!new.is_empty(), "systemd-coredump kept nothing in {ENTRIES}");
-        for entry in new {
-            fs::remove_file(entry)?;
-        }
-        Ok(Entry { milliseconds: (end - timing::fault(&ledger_file)?) * 1e3, bytes })
+    let end = timing::now();
+    child.wait()?;
+    let new: Vec<PathBuf> = entries()?.into_iter().filter(|entry| !before.contains(entry)).collect();
+    ensure!(!new.is_empty(), "systemd-coredump kept nothing in {ENTRIES}");
+    for entry in new {
+        fs::remove_file(entry)?;
     }
-}
-
-impl Drop for Systemd {
-    fn drop(&mut self) {
-        let _ = self.listener.kill();
-        let _ = self.listener.wait();
-        let _ = fs::remove_file(SOCKET);
-    }
-}
-
-fn entries() -> Result<Vec<PathBuf>> {
-    Ok(fs::read_dir(ENTRIES)?.flatten().map(|entry| entry.path()).collect())
+    Ok(Entry { milliseconds: (end - timing::fault(&ledger_file)?) * 1e3, bytes })
 }
 
 fn is_running(pid: u32) -> bool {
