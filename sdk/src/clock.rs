@@ -92,6 +92,24 @@ pub(crate) fn monotonic() -> u64 {
     nanoseconds(libc::CLOCK_MONOTONIC)
 }
 
+/// What the kernel's coarse clock says: another number after each of the kernel's ticks.
+#[inline(always)]
+pub(crate) fn coarse() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes the structure it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    (time.tv_sec as u64) << 30 | time.tv_nsec as u64
+}
+
+/// Ticks at a moment of CLOCK_MONOTONIC, as the newest pair has it.
+pub(crate) fn ticks_at(ring: Ring, monotonic: u64) -> u64 {
+    let newest = ring.word(AT_CLOCK_PUBLISHED).load(Ordering::Relaxed).wrapping_sub(1);
+    let (pair, frequency) = (Pair::load(ring, newest), Pair::frequency(ring, newest));
+    let passed = i128::from(monotonic) - i128::from(pair.monotonic);
+    let ticks = i128::from(pair.ticks) + passed * i128::from(frequency) / 1_000_000_000;
+    u64::try_from(ticks.max(0)).unwrap_or(u64::MAX)
+}
+
 /// CLOCK_REALTIME in nanoseconds.
 pub(crate) fn realtime() -> u64 {
     nanoseconds(libc::CLOCK_REALTIME)

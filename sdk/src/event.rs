@@ -14,7 +14,8 @@
 /// (`[u8]`, `Vec<u8>`); integers without a suffix are `i32`. Each field has a privacy class: public (nothing said),
 /// `personal` (leaves the machine as a pseudonym only), `secret` (its value is not evaluated and never recorded).
 ///
-/// With `batch:` an event takes part in a [`batch`](fn@crate::batch).
+/// With `batch:` an event takes part in a [`batch`](fn@crate::batch) or has the time of a [`coarse`](fn@crate::coarse)
+/// clock; with `at:` it has a time that the caller gives ([`at`](fn@crate::at)).
 ///
 /// Text that makes an event larger than a packet (16 KiB) is cut, and counted.
 ///
@@ -30,6 +31,9 @@ macro_rules! event {
     };
     (batch: $batch:expr, $($rest:tt)+) => {
         $crate::event!(@ [($batch).record] ::core::module_path!(), $($rest)+)
+    };
+    (at: $at:expr, $($rest:tt)+) => {
+        $crate::event!(batch: $at, $($rest)+)
     };
     (target: $target:expr, $($rest:tt)+) => {
         $crate::event!(@ [$crate::record] $target, $($rest)+)

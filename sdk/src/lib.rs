@@ -42,6 +42,7 @@ mod event;
 mod field;
 #[doc(hidden)]
 pub mod foreign;
+mod given;
 mod host;
 #[cfg(any(feature = "log", feature = "tracing"))]
 mod known;
@@ -67,9 +68,10 @@ mod writer;
 
 pub use annotation::annotate;
 pub use attachment::{Attachment, attach_address, attach_file, attach_memory};
-pub use batch::{Batch, batch};
+pub use batch::{Batch, Coarse, batch, coarse};
 pub use foretrace_ring::reader::AttachmentClass;
 pub use foretrace_ring::trail::{Level, Privacy};
+pub use given::{At, Time, at};
 #[cfg(feature = "tracing")]
 pub use layer::Layer;
 #[cfg(feature = "log")]

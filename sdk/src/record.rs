@@ -10,6 +10,7 @@ use foretrace_ring::layout::*;
 
 use crate::clock::{self, Halves};
 use crate::field::Fields;
+use crate::given;
 use crate::ring::{self, Ring};
 use crate::site::{self, Site};
 use crate::thread::{self, IDLE, Level};
@@ -32,6 +33,11 @@ pub(crate) trait Stamp {
     fn time(&self, level: &Level) -> Halves;
     /// The event was written.
     fn recorded(&self, _level: &Level, _time: Halves) {}
+    /// A time that the caller gives, which the slow path records too.
+    #[inline(always)]
+    fn given(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Each event has its own.
@@ -50,8 +56,9 @@ pub(crate) fn record_stamped<F: Fields>(site: &'static Site, word: u64, fields: 
     // The values themselves: a reference to a variable of the caller's that the slow path might follow would keep that
     // variable in memory, and store it there even where the site is off.
     let held = fields.hold();
+    let given = stamp.given();
     if !(site::signature_of(word) == F::SIGNATURE && record_here(word, &held, stamp)) {
-        record_slowly(site, held, thread::stack_pointer());
+        record_slowly(site, held, thread::stack_pointer(), given);
     }
 }
 
@@ -121,7 +128,7 @@ unsafe fn write<F: Fields>(at: *mut u8, time: Halves, word: u64, fields: &F) {
 /// Everything else: the first event, a new packet, a nested recording, a clock that is not the processor's.
 #[cold]
 #[inline(never)]
-fn record_slowly<F: Fields>(site: &'static Site, fields: F, here: u64) {
+fn record_slowly<F: Fields>(site: &'static Site, fields: F, here: u64, given: Option<u64>) {
     if !site.is_wanted() {
         return;
     }
@@ -130,23 +137,24 @@ fn record_slowly<F: Fields>(site: &'static Site, fields: F, here: u64) {
         return;
     };
     if let Some(id) = site.number(ring, F::SIGNATURE, &|kinds| F::kinds(kinds, 0)) {
-        record_at(ring, id, &fields, here);
+        record_at(ring, id, &fields, here, given);
     }
 }
 
 /// Records an event of a type that is declared, by the slow path.
 pub(crate) fn record_as<F: Fields>(ring: Ring, id: u16, fields: &F) {
-    record_at(ring, id, fields, thread::stack_pointer());
+    record_at(ring, id, fields, thread::stack_pointer(), None);
 }
 
-fn record_at<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64) {
+fn record_at<F: Fields>(ring: Ring, id: u16, fields: &F, here: u64, given: Option<u64>) {
     let size = HEADER + fields.size();
     if size > MAX_EVENT {
         return record_cut(ring, id, fields, here);
     }
     if let Some(place) = writer::place(ring, size, here) {
+        let time = given.map_or(place.time, |time| given::in_order(place.level(), time, place.time));
         // SAFETY: the place has room for `size` bytes.
-        unsafe { write(place.at, place.time.into(), u64::from(id) << site::NUMBER, fields) };
+        unsafe { write(place.at, time.into(), u64::from(id) << site::NUMBER, fields) };
         place.commit(size, true);
     }
 }

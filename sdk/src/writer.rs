@@ -55,6 +55,11 @@ pub(crate) fn place(ring: Ring, size: usize, here: u64) -> Option<Place> {
 }
 
 impl Place {
+    /// The nesting level that it is of.
+    pub fn level(&self) -> &Level {
+        &self.thread.levels[self.level]
+    }
+
     /// Makes the event, now written, part of its packet. `counts`: it is the application's.
     pub fn commit(self, size: usize, counts: bool) {
         let level = &self.thread.levels[self.level];

@@ -37,6 +37,34 @@ fn batches(count: u64) {
     }
 }
 
+/// As [`numbers`], with the coarse clock.
+#[inline(never)]
+fn coarsely(count: u64) {
+    let clock = foretrace::coarse();
+    for number in 0..count {
+        event!(batch: clock, info, "u64", value = number);
+    }
+}
+
+/// As [`numbers`], with a time that is given.
+#[inline(never)]
+fn given(count: u64) {
+    let at = foretrace::at(foretrace::Time::now());
+    for number in 0..count {
+        event!(at: at, info, "u64", value = number);
+    }
+}
+
+/// As [`given`], each time behind another event, so that the last time has to be looked for.
+#[inline(never)]
+fn given_between(count: u64) {
+    let at = foretrace::at(foretrace::Time::now());
+    for number in 0..count / 2 {
+        event!(info, "u64", value = number);
+        event!(at: at, info, "u64", value = number);
+    }
+}
+
 /// Nanoseconds of one, after as many that are not counted.
 pub fn warm(body: fn(u64), count: u64) -> f64 {
     body(count);
@@ -46,14 +74,17 @@ pub fn warm(body: fn(u64), count: u64) -> f64 {
 /// The limit and the events, in an order that turns with each round.
 pub fn rows() {
     let ring = shared_memory();
-    let mut measured = [const { Vec::new() }; 4];
+    let mut measured = [const { Vec::new() }; 7];
     let mut round = |number: usize, keep: bool| {
-        for turn in 0..4 {
-            let which = (number + turn) % 4;
+        for turn in 0..7 {
+            let which = (number + turn) % 7;
             let ns = match which {
                 0 => each(EVENTS, |count| limit(ring, count)),
                 1 => each(EVENTS, numbers),
                 2 => each(EVENTS, batches),
+                3 => each(EVENTS, coarsely),
+                4 => each(EVENTS, given),
+                5 => each(EVENTS / 10, given_between),
                 _ => each(EVENTS, texts),
             };
             if keep {
@@ -63,11 +94,14 @@ pub fn rows() {
     };
     round(0, false);
     (0..2 * ROUNDS).for_each(|number| round(number, true));
-    let [limit, numbers, batches, texts] = &measured;
+    let [limit, numbers, batches, coarsely, given, between, texts] = &measured;
     row("the limit L: rdtsc + 24 bytes of stores", "ns", Bar::Open, limit);
     row("event with a u64", "ns", Bar::Open, numbers);
     row("event with a u64 and a 16-byte string", "ns", Bar::Open, texts);
     row("event with a u64 in a batch of 8, which share one time", "ns", Bar::Open, batches);
+    row("event with a u64 and a coarse time", "ns", Bar::Open, coarsely);
+    row("event with a u64 and a given time", "ns", Bar::Open, given);
+    row("… every other one, behind one with its own time", "ns", Bar::Open, between);
     row("u64 ÷ L", "×", Bar::AtMost(1.15), &ratios(numbers, limit));
     row("u64 + 16-byte string ÷ L", "×", Bar::AtMost(1.30), &ratios(texts, limit));
 }
