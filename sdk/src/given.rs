@@ -78,7 +78,7 @@ pub struct At {
 ///
 /// The events of a thread stay in order: a time earlier than that of the packet's last event, or of its beginning, is
 /// recorded as that one. To know the last one, the thread's packet is looked through when it recorded something else since
-/// (up to a microsecond); otherwise such an event costs some 3 ns.
+/// (all of its up to 16 KiB); otherwise no clock is read.
 ///
 /// # Signal safety
 /// May be used in a signal handler.
