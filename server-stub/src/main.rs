@@ -16,6 +16,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -46,6 +47,14 @@ struct Arguments {
     /// Largest body of a report, unpacked: bytes, or with K, M or G
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_size)]
     max_body: usize,
+
+    /// Seconds that a request's head may take, and that a connection may stand idle
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    idle: u64,
+
+    /// Connections at the same time; the next ones wait
+    #[arg(long, value_name = "COUNT", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
 }
 
 #[derive(Subcommand)]
@@ -97,8 +106,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         })?;
         let address = listener.local_addr().context("cannot learn the own address")?;
         let site = Arc::new(service::Site::new(store, address, arguments.max_body));
+        let limits = service::Limits {
+            idle: Duration::from_secs(arguments.idle),
+            connections: arguments.connections as usize,
+        };
         announce(&format!("listening on http://{address}"));
-        service::serve(listener, site).await
+        service::serve(listener, site, limits).await
     })
 }
 

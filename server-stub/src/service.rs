@@ -31,12 +31,6 @@ use crate::{api, intake, pages, question};
 /// How long requests may take that are under way when the server is told to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
 
-/// How long a request's head may take, and how long a connection may stand idle.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// Connections at the same time; the next ones wait.
-const CONNECTIONS: usize = 1024;
-
 /// The pause after a connection that could not be accepted.
 const BREATH: Duration = Duration::from_millis(200);
 
@@ -49,6 +43,15 @@ const UNPACKING: usize = 8;
 /// Pages are text and one stylesheet: nothing that a report says can load or run anything.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
+
+/// What strangers' connections may take up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a request's head may take, and how long a connection may stand idle.
+    pub idle: Duration,
+    /// Connections at the same time; the next ones wait.
+    pub connections: usize,
+}
 
 /// What every request can reach.
 pub struct Site {
@@ -81,14 +84,14 @@ impl Site {
 ///
 /// # Errors
 /// Signals that cannot be handled.
-pub async fn serve(listener: TcpListener, site: Arc<Site>) -> anyhow::Result<()> {
+pub async fn serve(listener: TcpListener, site: Arc<Site>, limits: Limits) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let service = TowerToHyperService::new(routes(site));
     let mut http = http1::Builder::new();
     // Also the time for which a connection may stand idle between two requests.
-    http.timer(TokioTimer::new()).header_read_timeout(IDLE);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    http.timer(TokioTimer::new()).header_read_timeout(limits.idle);
+    let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = async {

@@ -19,6 +19,7 @@ mod asking;
 mod comment;
 mod consent;
 mod delivery;
+mod network;
 mod outgoing;
 mod policy;
 mod prompt;

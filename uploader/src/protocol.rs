@@ -186,12 +186,18 @@ mod tests {
             (Otlp, 200, r#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"no"}}"#, "refused"),
             (Otlp, 200, r#"{"partialSuccess":{"rejectedLogRecords":0}}"#, "stored"),
             (Otlp, 200, "<html>", "doubtful"),
-            (Otlp, 501, "", "again"),
+            (Otlp, 404, "", "again"),
+            (Otlp, 307, "", "again"),
+            (Otlp, 422, "", "refused"),
+            (Otlp, 500, "", "refused"),
+            (Otlp, 501, "", "refused"),
+            (Otlp, 507, "", "refused"),
         ] {
             assert!(is(protocol, &answer(status, body), expected), "{protocol:?} {status} {body}");
         }
         for protocol in Protocol::ALL {
-            for status in [401, 403, 404, 418, 429, 500, 502, 503, 507, 599, 302] {
+            let theirs = [418, 500, 507, 599].into_iter().filter(|_| protocol != Protocol::Otlp);
+            for status in [401, 403, 404, 429, 502, 503, 504, 302].into_iter().chain(theirs) {
                 assert!(is(protocol, &answer(status, "oh"), "again"), "{protocol:?} {status}");
             }
             for status in [400, 413, 410] {

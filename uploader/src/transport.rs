@@ -27,7 +27,7 @@ use crate::delivery::{Answer, Outcome};
 use crate::receipt::Verified;
 
 use address::Address;
-pub use address::{check_address, place};
+pub use address::{check_address, is_near, place};
 pub use parcel::Budget;
 use parcel::{Parcel, Trace};
 

@@ -50,6 +50,8 @@ pub struct Upload {
     pub rate: Option<u64>,
     /// `Certificates=`: a PEM file with further authorities whose servers are trusted.
     pub certificates: Option<PathBuf>,
+    /// `Metered=`: whether reports go over a connection that is paid for by volume.
+    pub metered: bool,
 }
 
 /// What may be decided for or by people.
@@ -132,7 +134,14 @@ pub struct Redact {
 
 impl Default for Upload {
     fn default() -> Self {
-        Upload { url: None, protocol: Protocol::Socorro, ask: true, rate: None, certificates: None }
+        Upload {
+            url: None,
+            protocol: Protocol::Socorro,
+            ask: true,
+            rate: None,
+            certificates: None,
+            metered: false,
+        }
     }
 }
 
@@ -254,6 +263,10 @@ impl Settings {
                 self.upload.certificates = Some(PathBuf::from(value));
             }
             ("Upload", "Certificates") => return Err(bad("the full path of a PEM file")),
+            ("Upload", "Metered") if reset => self.upload.metered = default.upload.metered,
+            ("Upload", "Metered") => {
+                self.upload.metered = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?
+            }
             ("Consent", "Default") if reset => self.consent.default = default.consent.default,
             ("Consent", "Default") => {
                 self.consent.default = value.parse().map_err(|_| bad("ask, never or always"))?;

@@ -1,4 +1,5 @@
-//! What an OpenTelemetry collector answers: nothing, or how many records it did not take.
+//! What an OpenTelemetry collector answers: nothing, or how many records it did not take; and after which statuses its
+//! specification lets a sender try again.
 
 use serde_json::Value;
 
@@ -6,8 +7,15 @@ use crate::delivery::{Answer, Verdict, quote};
 
 /// What the answer says beyond its status. What was taken in part must not be sent again.
 pub fn told(answer: &Answer, name: &str) -> Option<Verdict> {
-    if answer.status != 200 {
-        return None;
+    match answer.status {
+        200 => {}
+        // The specification's list, and no other error. What points elsewhere, or to a wrong address, is left to the
+        // general rules: there nobody has looked at the records yet.
+        429 | 502..=504 | 201..=399 | 401 | 403 | 404 | 405 | 407 => return None,
+        status => {
+            let why = format!("the collector calls it final (status {status})");
+            return Some(Verdict::Refused { why });
+        }
     }
     let stored = Verdict::Stored { remote_id: name.to_owned() };
     if answer.body.is_empty() {

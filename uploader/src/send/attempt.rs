@@ -30,6 +30,10 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
     if let Some(line) = before.as_ref().and_then(|before| settled(id, before, round.now)) {
         return Ok(line);
     }
+    if let Some(why) = round.obstacle {
+        // Nothing is written down: it is due as soon as the network is another.
+        return Ok(Line::because(id, State::NotDue, why));
+    }
     if let Some((why, wait)) = round.held(Timestamp::now()) {
         let delivery = delivery::put_off(before.as_ref(), &why, Timestamp::now(), wait);
         write(report, &delivery)?;

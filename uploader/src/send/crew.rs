@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use foretrace_report::receipt::Known;
 use foretrace_store::ReportDir;
+use foretrace_store::settings::Upload;
 use jiff::Timestamp;
 
 use super::attempt::{self, UNREACHABLE};
@@ -19,8 +20,9 @@ use super::progress::Progress;
 use super::{Line, State};
 use crate::context::Context;
 use crate::delivery::Verdict;
+use crate::network;
 use crate::protocol::Judged;
-use crate::transport::{Budget, Manner, Transport};
+use crate::transport::{Budget, Manner, Transport, check_address, is_near};
 
 /// Reports that are on their way at the same time.
 const WORKERS: usize = 4;
@@ -31,6 +33,8 @@ pub struct Round {
     pub now: bool,
     /// What a person sees of it.
     pub progress: Progress,
+    /// Why nothing leaves before the network is another, as a sentence.
+    pub obstacle: Option<&'static str>,
     hold: Mutex<Option<(String, Timestamp)>>,
     known: Mutex<HashMap<String, Option<Known>>>,
 }
@@ -56,6 +60,7 @@ pub fn send(
     let round = Round {
         now,
         progress: Progress::new(reports.len()),
+        obstacle: if now { None } else { obstacle(upload) },
         hold: Mutex::new(None),
         known: Mutex::new(HashMap::new()),
     };
@@ -89,6 +94,14 @@ pub fn send(
         })
     })?;
     Ok(())
+}
+
+/// What speaks against sending over the network as it is. A server on this machine needs none.
+fn obstacle(upload: &Upload) -> Option<&'static str> {
+    let url = upload.url.as_deref().filter(|url| !is_near(url))?;
+    // Nothing is asked about an address that nothing can be sent to.
+    check_address(url).ok()?;
+    network::obstacle(upload.metered)
 }
 
 fn next(waiting: &Mutex<VecDeque<ReportDir>>) -> Option<ReportDir> {

@@ -28,6 +28,11 @@ pub fn check_address(url: &str) -> Result<(), AddressError> {
     Address::parse(url).map(drop)
 }
 
+/// Whether an address is on this machine, so that no network is needed for it.
+pub fn is_near(url: &str) -> bool {
+    Address::parse(url).is_ok_and(|address| address.near)
+}
+
 /// The address that `text` means on the page `base`: whole addresses stay as they are.
 pub fn place(base: &str, text: &str) -> Option<String> {
     let base = Url::parse(base).ok()?;

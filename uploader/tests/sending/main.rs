@@ -7,10 +7,13 @@ mod agent;
 mod desktop;
 mod dialects;
 mod forget;
+mod line;
+mod metered;
 mod resume;
 mod rules;
 mod server;
 mod silence;
+mod tls;
 mod world;
 
 use std::time::{Duration, Instant};

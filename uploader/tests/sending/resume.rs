@@ -14,7 +14,7 @@ use foretrace_report::receipt::DeliveryState;
 use crate::world::{World, noise};
 
 /// A process that ends with the test.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -24,7 +24,7 @@ impl Drop for Running {
 }
 
 /// Starts a server that tells its address in its first line.
-fn started(command: &mut Command) -> (Running, String) {
+pub fn started(command: &mut Command) -> (Running, String) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -33,7 +33,7 @@ fn started(command: &mut Command) -> (Running, String) {
 }
 
 /// Where cargo puts programs: beside the command under test.
-fn our_server() -> PathBuf {
+pub fn our_server() -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_foretrace")).parent().unwrap().to_owned();
     let server = folder.join("foretrace-server");
     assert!(server.exists(), "build it first: cargo build --package foretrace-server");

@@ -62,7 +62,12 @@ pub fn answer(status: u16, headers: &str, body: &str) -> String {
 impl Server {
     /// Listens; behaves as told, connection by connection, and stores everything after that.
     pub fn start(manners: impl IntoIterator<Item = Manner>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::start_on("127.0.0.1:0", manners)
+    }
+
+    /// The same, on this address.
+    pub fn start_on(address: &str, manners: impl IntoIterator<Item = Manner>) -> Server {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let state =
             Arc::new(Mutex::new(State { manners: manners.into_iter().collect(), ..State::default() }));
@@ -141,7 +146,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     }
 }
 
-fn request(stream: &mut TcpStream) -> Option<Request> {
+/// Reads a request; none where the stream ends before it does.
+pub fn request(stream: &mut impl Read) -> Option<Request> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

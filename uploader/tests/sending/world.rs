@@ -53,7 +53,15 @@ impl World {
 
     /// Puts a report of a program into this user's store.
     pub fn report(&self, number: u8, program: &str, parts: &[(&str, &[u8])]) -> ReportId {
-        self.publish(number, program, parts, StoreKind::User, Owner::current())
+        let id = ReportId::from_random([number; 16]);
+        self.publish(id, program, parts, StoreKind::User, Owner::current())
+    }
+
+    /// Puts a report with an ID of its own choice into this user's store.
+    pub fn numbered(&self, number: u64, program: &str, parts: &[(&str, &[u8])]) -> ReportId {
+        let mut bytes = [7; 16];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        self.publish(ReportId::from_random(bytes), program, parts, StoreKind::User, Owner::current())
     }
 
     /// Puts a report into the system's store that belongs to another user.
@@ -61,18 +69,18 @@ impl World {
         // The user's own reads go through the root directory.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(self.root.path(), open).unwrap();
-        self.publish(8, program, &[], StoreKind::System, Owner { uid, gid: uid })
+        let id = ReportId::from_random([8; 16]);
+        self.publish(id, program, &[], StoreKind::System, Owner { uid, gid: uid })
     }
 
     fn publish(
         &self,
-        number: u8,
+        id: ReportId,
         program: &str,
         parts: &[(&str, &[u8])],
         kind: StoreKind,
         owner: Owner,
     ) -> ReportId {
-        let id = ReportId::from_random([number; 16]);
         let json = serde_json::json!({
             "schema": 1, "id": id, "kind": "crash", "time": "2026-01-01T00:00:00Z", "signature": "main",
             "program": {"name": program, "pid": 77, "exe": "/home/marianne/painter"},
@@ -93,6 +101,11 @@ impl World {
     /// The usual report: a minidump, logs, no trail.
     pub fn painter(&self) -> ReportId {
         self.report(7, "painter", &[("minidump.dmp", MINIDUMP), ("logs/journal", b"a line\n")])
+    }
+
+    /// The usual report's ID.
+    pub fn painter_id(&self) -> ReportId {
+        ReportId::from_random([7; 16])
     }
 
     /// The report's directory.
