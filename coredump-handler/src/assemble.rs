@@ -9,7 +9,8 @@ use std::io::{Seek, Write};
 use foretrace_report::ReportId;
 use foretrace_report::bundle::{BundleError, BundleWriter, MINIDUMP};
 use foretrace_report::schema::{
-    Annotation, Kind, Losses, Privacy, Problem, Program, Recorder, Report, SCHEMA, Signal, System, Thread,
+    Annotation, Kind, Losses, Privacy, Problem, Program, Recorder, Report, SCHEMA, Signal, Surroundings,
+    System, Thread,
 };
 use foretrace_ring::Snapshot;
 
@@ -29,6 +30,8 @@ pub struct Collected {
     pub message: Option<String>,
     /// The machine's operating system.
     pub system: System,
+    /// What surrounded the program.
+    pub surroundings: Surroundings,
     /// All threads with their frames; the crashed one first.
     pub threads: Vec<Thread>,
     /// The crash's group.
@@ -55,6 +58,7 @@ impl Collected {
             signal: None,
             message: None,
             system: System::default(),
+            surroundings: Surroundings::default(),
             threads: Vec::new(),
             signature: String::new(),
             minidump: None,
@@ -110,6 +114,7 @@ pub fn assemble<W: Write + Seek>(collected: Collected, sink: W) -> Result<(W, Re
         comment: None,
         message: collected.message,
         system: collected.system,
+        surroundings: (collected.surroundings != Surroundings::default()).then_some(collected.surroundings),
         threads: collected.threads,
         signature: collected.signature,
         annotations,

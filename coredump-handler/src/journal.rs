@@ -12,10 +12,22 @@ use foretrace_report::text::escape;
 use foretrace_store::Places;
 
 use crate::handler::{Crash, Handled};
+use crate::process::Part;
+use crate::surroundings::{Unit, group_path};
 
 /// The message ID of a core dump in the journal's catalogue.
 const MESSAGE_ID: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
+/// Longer values are left out of an entry that is too long.
+const SHORT: usize = 4 << 10;
 const SOCKET: &str = "run/systemd/journal/socket";
+
+/// The parts of a process that an entry holds as they are, by the entry's fields.
+pub const PARTS: [(&str, Part); 4] = [
+    ("COREDUMP_PROC_STATUS", Part::Status),
+    ("COREDUMP_PROC_MAPS", Part::Maps),
+    ("COREDUMP_PROC_LIMITS", Part::Limits),
+    ("COREDUMP_PROC_MOUNTINFO", Part::MountInfo),
+];
 
 /// What an entry says.
 pub struct Entry<'a> {
@@ -29,14 +41,23 @@ pub struct Entry<'a> {
     pub exe: Option<String>,
     /// The process's control groups.
     pub cgroup: Option<String>,
+    /// [`PARTS`], as far as they were read.
+    pub parts: Vec<(&'static str, String)>,
 }
 
 /// Writes the entry, where there is a journal.
 pub fn announce(places: &Places, entry: &Entry<'_>) {
     let Ok(socket) = UnixDatagram::unbound() else { return };
     if socket.set_nonblocking(true).is_ok() {
-        // Without a journal there is nobody to tell; the report itself is what counts.
-        let _ = socket.send_to(&encode(&fields(entry)), places.root().join(SOCKET));
+        let (fields, path) = (fields(entry), places.root().join(SOCKET));
+        // Without a journal there is nobody to tell; the report itself is what counts. What is too long for one
+        // datagram goes without the parts that the report holds anyway.
+        if let Err(error) = socket.send_to(&encode(&fields), &path)
+            && error.raw_os_error() == Some(libc::EMSGSIZE)
+        {
+            let short: Vec<_> = fields.into_iter().filter(|(_, value)| value.len() <= SHORT).collect();
+            let _ = socket.send_to(&encode(&short), &path);
+        }
     }
 }
 
@@ -48,7 +69,7 @@ pub fn log(text: &str) {
 }
 
 fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
-    let Entry { crash, handled, name, exe, cgroup } = entry;
+    let Entry { crash, handled, name, exe, cgroup, parts: _ } = entry;
     let published = &handled.published;
     let mut fields = vec![
         (
@@ -81,9 +102,17 @@ fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
         ("FORETRACE_SIGNATURE", handled.signature.clone()),
     ];
     fields.extend(exe.iter().map(|exe| ("COREDUMP_EXE", exe.clone())));
-    // The unified hierarchy's line: 0::/path
-    let group = cgroup.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::")));
-    fields.extend(group.map(|group| ("COREDUMP_CGROUP", group.to_owned())));
+    if let Some(path) = cgroup.as_deref().and_then(group_path) {
+        let Unit { unit, user_unit, slice, session, owner } = Unit::of(path);
+        fields.push(("COREDUMP_CGROUP", path.to_owned()));
+        fields.extend(unit.map(|unit| ("COREDUMP_UNIT", unit)));
+        fields.extend(user_unit.map(|unit| ("COREDUMP_USER_UNIT", unit)));
+        fields.extend(slice.map(|slice| ("COREDUMP_SLICE", slice)));
+        fields.extend(session.map(|session| ("COREDUMP_SESSION", session)));
+        fields.extend(owner.map(|owner| ("COREDUMP_OWNER_UID", owner.to_string())));
+    }
+    fields.extend(cgroup.iter().map(|text| ("COREDUMP_PROC_CGROUP", text.clone())));
+    fields.extend(entry.parts.iter().cloned());
     fields
 }
 
@@ -114,7 +143,8 @@ mod tests {
             handled,
             name: "evil\nPRIORITY=0".into(),
             exe: Some("/bin/evil".into()),
-            cgroup: Some("1:name=systemd:/x\n0::/user.slice/a.scope".into()),
+            cgroup: Some("1:name=systemd:/x\n0::/user.slice/user-7.slice/session-3.scope".into()),
+            parts: vec![("COREDUMP_PROC_MAPS", "m".repeat(1 << 20)), ("COREDUMP_PROC_LIMITS", "few".into())],
         }
     }
 
@@ -146,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_reaches_a_journal_below_the_root() {
+    fn the_entry_reaches_a_journal_below_the_root_also_when_the_process_has_more_than_fits() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("run/systemd/journal")).unwrap();
         let journal = UnixDatagram::bind(root.path().join(SOCKET)).unwrap();
@@ -156,9 +186,18 @@ mod tests {
         let mut buffer = [0; 8192];
         let length = journal.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        for part in ["COREDUMP_CGROUP\n", "/user.slice/a.scope\n", MESSAGE_ID, "SIGSEGV\n"] {
+        for part in [
+            "COREDUMP_CGROUP\n",
+            "/user-7.slice/session-3.scope\n",
+            "COREDUMP_SLICE\n",
+            "COREDUMP_OWNER_UID\n",
+            "COREDUMP_PROC_LIMITS\n",
+            MESSAGE_ID,
+            "SIGSEGV\n",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(!text.contains("COREDUMP_PROC_MAPS"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod reported;
 pub mod smaps;
 pub mod stack;
 pub mod successor;
+pub mod surroundings;
 pub mod symbol;
 pub mod system;
 pub mod trail;

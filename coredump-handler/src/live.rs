@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use foretrace_report::ReportId;
-use foretrace_report::schema::{Kind, Problem, Program};
+use foretrace_report::schema::{Kind, Problem, Program, Surroundings};
 use foretrace_report::signature::{Cause, signature};
 use foretrace_ring::Snapshot;
 
@@ -29,6 +29,7 @@ use crate::mounts::Blocking;
 use crate::process::{Part, Process, thread_names};
 use crate::reported::{self, Reported};
 use crate::stack::{self, Stack};
+use crate::surroundings;
 use crate::system::Machine;
 use crate::trail::RingRefused;
 use crate::{attachment, backtrace, package, smaps, trail};
@@ -101,6 +102,7 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
         Err(error) => {
             all.problem("threads", format!("no backtraces and no memory: {error}"));
             read_state(process, &request, &mut all);
+            read_surroundings(process, &mut all);
         }
     }
     state_reason(&request, &mut all);
@@ -241,6 +243,7 @@ impl Still {
         all.parts.extend(had.parts);
         all.problems.extend(had.problems);
         read_state(process, request, all);
+        read_surroundings(process, all);
         still
     }
 
@@ -358,7 +361,7 @@ fn unchanged(allowed: &[(u64, u64)], now: &[Mapping]) -> Vec<(u64, u64)> {
 // The process's state in `/proc`, reduced to what a report may keep.
 fn read_state(process: &Process, request: &Request, all: &mut Collected) {
     type Reduce<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
-    let reduced: [(&str, Part, Reduce<'_>); 10] = [
+    let reduced: [(&str, Part, Reduce<'_>); 12] = [
         ("process/status", Part::Status, &<[u8]>::to_vec),
         ("process/maps", Part::Maps, &<[u8]>::to_vec),
         ("process/limits", Part::Limits, &<[u8]>::to_vec),
@@ -366,6 +369,8 @@ fn read_state(process: &Process, request: &Request, all: &mut Collected) {
         ("process/mountinfo", Part::MountInfo, &<[u8]>::to_vec),
         ("process/auxv", Part::Auxv, &|vector| state::auxiliary_vector(vector, Class::Bits64)),
         ("process/fds", Part::Descriptors, &state::descriptors),
+        ("process/namespaces", Part::Namespaces, &<[u8]>::to_vec),
+        ("process/pressure", Part::Pressure, &state::records),
         ("process/environ", Part::Environ, &|bytes| state::environment(bytes, &request.environment_allow)),
         ("process/cmdline", Part::CommandLine, &state::command_line),
         ("system/cpuinfo", Part::Processors, &|bytes| state::processor(bytes).to_vec()),
@@ -376,6 +381,20 @@ fn read_state(process: &Process, request: &Request, all: &mut Collected) {
             Err(error) => all.problem("process", format!("{name} could not be read: {error}")),
         }
     }
+}
+
+fn read_surroundings(process: &Process, all: &mut Collected) {
+    // What cannot be read is a problem already.
+    let read = |part| process.read(part).unwrap_or_default();
+    let cgroup = read(Part::Cgroup);
+    let seen = surroundings::seen(
+        &String::from_utf8_lossy(&cgroup),
+        &read(Part::Namespaces),
+        &read(Part::Status),
+        process.pid(),
+    );
+    let pressure = surroundings::pressure(&read(Part::Pressure));
+    all.surroundings = Surroundings { pressure: Some(pressure), ..seen };
 }
 
 fn describe_machine(machine: &Machine, all: &mut Collected) {

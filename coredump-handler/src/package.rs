@@ -11,6 +11,10 @@ use foretrace_report::schema::Package;
 
 use crate::core::{Notes, u16_at, u32_at, u64_at};
 
+mod modified;
+
+pub use modified::{Comparison, modified};
+
 const LISTS: &str = "var/lib/dpkg/info";
 const STATUS: &str = "var/lib/dpkg/status";
 /// Larger lists and status files than any system has are not read.

@@ -2,7 +2,7 @@
 //!
 //! Everything goes through one held descriptor of `/proc/PID`, which stays bound to that process even when its number
 //! is given to another. Files are read up to a bound and handed out as bytes: nothing is parsed here but the three
-//! numbers that identify a process. Mapped files are opened without ever using the names that the process shows; what
+//! numbers that identify a process and the kernel's name of its control group. Mapped files are opened without ever using the names that the process shows; what
 //! follows a name of its making is in `rights`.
 
 use std::fmt;
@@ -19,6 +19,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 use crate::maps::Mapping;
 
 mod rights;
+mod surroundings;
 
 pub use rights::file_as;
 
@@ -56,11 +57,16 @@ pub enum Part {
     Root = 14,
     /// The machine's processors.
     Processors = 15,
+    /// Its namespaces, one a line: kind, its own, that of the process that reads.
+    Namespaces = 16,
+    /// How short memory and time are, for the machine and for its control group: name, a tab, the file's content, a
+    /// zero byte; repeated.
+    Pressure = 17,
 }
 
 impl Part {
     /// Every part, by number.
-    pub const ALL: [Part; 15] = [
+    pub const ALL: [Part; 17] = [
         Part::Maps,
         Part::Status,
         Part::Stat,
@@ -76,6 +82,8 @@ impl Part {
         Part::Threads,
         Part::Root,
         Part::Processors,
+        Part::Namespaces,
+        Part::Pressure,
     ];
 
     /// The part with this number.
@@ -106,6 +114,8 @@ impl Part {
             Part::Threads => "its threads' names",
             Part::Root => "its root directory",
             Part::Processors => "the machine's processors",
+            Part::Namespaces => "its namespaces",
+            Part::Pressure => "the pressure on memory and time",
         }
     }
 
@@ -199,6 +209,8 @@ impl Process {
             Part::Threads => return self.threads(),
             Part::Root => return Ok(vec![u8::from(self.shares_root()?)]),
             Part::Processors => return read_bounded(File::open("/proc/cpuinfo")?, part.bound()),
+            Part::Namespaces => return self.namespaces(),
+            Part::Pressure => return Ok(self.pressure()),
         };
         let descriptor = openat(&self.directory, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         read_bounded(File::from(descriptor), part.bound())

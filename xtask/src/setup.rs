@@ -35,6 +35,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "pkg-config", purpose: "to find libfuse3" },
     Need { package: "python3", purpose: "as a stripped program without the SDK" },
     Need { package: "strace", purpose: "to make system calls fail" },
+    Need { package: "systemd", purpose: "to read crashes back from its journal" },
     Need { package: "unzip", purpose: "to check bundles" },
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
     Need { package: "zstd", purpose: "to compress a core" },

@@ -12,6 +12,7 @@ use super::channel::{Answer, Channel, Question};
 use super::locker::Locker;
 use super::logs;
 use crate::process::{MappingRefused, Process};
+use crate::surroundings::is_unit_name;
 
 /// The locker's numbers for what is no part of the process.
 pub const JOURNAL: u32 = 1000;
@@ -69,8 +70,11 @@ impl Broker<'_> {
             // Finding a file may block where its name leads.
             Question::File(_) if !self.memory => return refused(libc::EPERM),
             Question::File(path) => return regular(self.process.file(&path)),
-            Question::Journal if !logs::has_journal() => return refused(libc::ENOENT),
-            Question::Journal => (JOURNAL, logs::journal(self.process.pid(), self.uid)),
+            Question::Journal(_) if !logs::has_journal() => return refused(libc::ENOENT),
+            Question::Journal(unit) => {
+                let unit = std::str::from_utf8(&unit).ok().filter(|unit| is_unit_name(unit));
+                (JOURNAL, logs::journal(self.process.pid(), self.uid, unit))
+            }
             Question::KernelLog if !self.kernel_log => return refused(libc::EPERM),
             Question::KernelLog => (KERNEL_LOG, logs::kernel()),
         };

@@ -123,8 +123,9 @@ pub enum Question {
     Mapping(u64, u64),
     /// A descriptor of the process's memory.
     Memory,
-    /// The journal's last lines about the process, into the locker.
-    Journal,
+    /// The journal's last lines about the process and, where this is a unit's name, of its user's in that unit, into
+    /// the locker.
+    Journal(Vec<u8>),
     /// The kernel's last lines, into the locker.
     KernelLog,
     /// A descriptor of the file with this path, as the process itself could open it.
@@ -140,7 +141,10 @@ impl Record for Question {
             Question::Part(part) => (1, *part as u64, 0),
             Question::Mapping(start, end) => (2, *start, *end),
             Question::Memory => (3, 0, 0),
-            Question::Journal => (4, 0, 0),
+            Question::Journal(unit) => {
+                path = &unit[..unit.len().min(ATTACHMENT_PATH)];
+                (4, path.len() as u64, 0)
+            }
             Question::KernelLog => (5, 0, 0),
             Question::File(named) => {
                 path = &named[..named.len().min(ATTACHMENT_PATH)];
@@ -154,13 +158,14 @@ impl Record for Question {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
+        let text = |length: u64| Some(bytes.get(24..)?.get(..usize::try_from(length).ok()?)?.to_vec());
         Some(match (word(bytes, 0)?, word(bytes, 1)?, word(bytes, 2)?) {
             (1, part, _) => Question::Part(Part::from_number(u32::try_from(part).ok()?)?),
             (2, start, end) => Question::Mapping(start, end),
             (3, ..) => Question::Memory,
-            (4, ..) => Question::Journal,
+            (4, length, _) => Question::Journal(text(length)?),
             (5, ..) => Question::KernelLog,
-            (6, length, _) => Question::File(bytes.get(24..)?.get(..usize::try_from(length).ok()?)?.to_vec()),
+            (6, length, _) => Question::File(text(length)?),
             _ => return None,
         })
     }
@@ -373,7 +378,7 @@ mod tests {
             Question::Part(Part::Environ),
             Question::Mapping(1, u64::MAX),
             Question::Memory,
-            Question::Journal,
+            Question::Journal(b"a.service".to_vec()),
             Question::KernelLog,
             Question::File(vec![b'/'; ATTACHMENT_PATH]),
         ] {

@@ -23,15 +23,14 @@ pub fn has_journal() -> bool {
     Path::new(JOURNAL_PROGRAM).exists() && kept.iter().any(|path| Path::new(path).exists())
 }
 
-/// The journal's last lines from this process.
+/// The journal's last lines from this process and from this user's others in `unit`.
 ///
 /// # Errors
 /// `journalctl` could not be run, failed, or did not answer in time.
-pub fn journal(pid: i32, uid: u32) -> io::Result<Vec<u8>> {
+pub fn journal(pid: i32, uid: u32, unit: Option<&str>) -> io::Result<Vec<u8>> {
     let mut program = Command::new(JOURNAL_PROGRAM)
         .args(["--boot", "--quiet", "--no-pager", "--output=short-iso-precise", "--lines", JOURNAL_LINES])
-        .arg(format!("_PID={pid}"))
-        .arg(format!("_UID={uid}"))
+        .args(matches(pid, uid, unit))
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -69,6 +68,16 @@ pub fn kernel() -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
+// Whatever the unit: of other users' processes there is not a line.
+fn matches(pid: i32, uid: u32, unit: Option<&str>) -> Vec<String> {
+    let user = format!("_UID={uid}");
+    let mut terms = vec![format!("_PID={pid}"), user.clone()];
+    for field in ["_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT"] {
+        terms.extend(unit.into_iter().flat_map(|unit| ["+".into(), format!("{field}={unit}"), user.clone()]));
+    }
+    terms
+}
+
 fn read_until(mut source: impl Read + AsFd, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let mut buffer = [0; 8192];
@@ -89,6 +98,14 @@ fn read_until(mut source: impl Read + AsFd, deadline: Instant) -> io::Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_line_that_is_asked_for_is_this_users() {
+        assert_eq!(matches(7, 33, None), ["_PID=7", "_UID=33"]);
+        let terms = matches(7, 33, Some("a.service")).join(" ");
+        assert_eq!(terms.split('+').filter(|term| term.contains("_UID=33")).count(), 3, "{terms}");
+        assert!(terms.contains("+ _SYSTEMD_UNIT=a.service _UID=33"), "{terms}");
+    }
 
     #[test]
     fn a_source_that_never_ends_is_left_at_the_deadline() {

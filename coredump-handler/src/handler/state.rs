@@ -41,6 +41,17 @@ pub fn descriptors(records: &[u8]) -> Vec<u8> {
     listing.into_bytes()
 }
 
+/// Records of a name and a text, each text under its name.
+pub fn records(records: &[u8]) -> Vec<u8> {
+    let mut listing = String::new();
+    for record in records.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
+        let text = String::from_utf8_lossy(record);
+        let (name, content) = text.split_once('\t').unwrap_or(("?", &text));
+        listing.push_str(&format!("{}:\n{}\n", escape(name), content.trim_end()));
+    }
+    listing.into_bytes()
+}
+
 /// The auxiliary vector, one entry a line, in hex.
 pub fn auxiliary_vector(vector: &[u8], class: Class) -> Vec<u8> {
     let entries = auxv_entries(vector, class);

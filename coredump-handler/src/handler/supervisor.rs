@@ -475,6 +475,7 @@ impl Supervisor<'_> {
                 name: text(Part::Name).unwrap_or_default(),
                 exe: text(Part::Executable),
                 cgroup: text(Part::Cgroup),
+                parts: journal::PARTS.into_iter().filter_map(|(f, part)| Some((f, text(part)?))).collect(),
             },
         );
     }

@@ -6,14 +6,17 @@
 
 mod analysis;
 mod collect;
+mod surroundings;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::arguments::Crash;
 use super::channel::{Answer, Channel, Progress, Question, Stage};
@@ -59,6 +62,9 @@ impl Effort {
 
 /// The number of the kept minidump; rings have theirs from 0 on.
 pub const KEPT_MINIDUMP: u32 = 100;
+
+/// How long all of the process's state may take.
+const STATE_PATIENCE: Duration = Duration::from_millis(1000);
 
 /// The kernel's lines that concern a crash are not older.
 const KERNEL_LOG_SECONDS: f64 = 120.0;
@@ -179,10 +185,46 @@ impl Worker<'_> {
         }
     }
 
+    // A part that must be there by `until`. Otherwise the broker is given up: what it would have answered later is a
+    // problem, and what has been collected stays.
+    fn part_by(&mut self, part: Part, until: Instant) -> Option<Vec<u8>> {
+        if let Some(known) = self.task.known(part) {
+            return Some(known);
+        }
+        let answered = self.answered_by(&Question::Part(part), part.describe(), until)?;
+        match answered {
+            Ok((content, _)) => Some(content),
+            Err(error) => {
+                self.collected.problem("process", format!("{} could not be read: {error}", part.describe()));
+                None
+            }
+        }
+    }
+
+    // None: there is no broker, or now no longer.
+    fn answered_by(&mut self, question: &Question, what: &str, until: Instant) -> Option<Answered> {
+        let broker = self.task.broker.as_ref()?;
+        let sent = broker.send(question, None).map_err(|_| Refusal::Broken);
+        let left = until.saturating_duration_since(Instant::now());
+        let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        let late = sent.is_ok()
+            && poll(&mut [PollFd::new(broker.as_fd(), PollFlags::POLLIN)], patience)
+                .is_ok_and(|ready| ready == 0);
+        if late {
+            let why = format!("{what} took too long to read; what would have come after it was left out");
+            self.collected.problem("process", why);
+            self.task.broker = None;
+            return None;
+        }
+        Some(sent.and_then(|()| self.task.answer()))
+    }
+
     fn opened(&self, question: Question) -> Result<File, Refusal> {
         self.task.ask(question)?.1.map(File::from).ok_or(Refusal::System(libc::EBADF))
     }
 }
+
+type Answered = Result<(Vec<u8>, Option<OwnedFd>), Refusal>;
 
 // Why the broker gave nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,13 +242,13 @@ enum Refusal {
 }
 
 impl Task<'_> {
-    fn ask(&self, question: Question) -> Result<(Vec<u8>, Option<OwnedFd>), Refusal> {
+    fn ask(&self, question: Question) -> Answered {
         let broker = self.broker.as_ref().ok_or(Refusal::NoProcess)?;
         broker.send(&question, None).map_err(|_| Refusal::Broken)?;
         self.answer()
     }
 
-    fn answer(&self) -> Result<(Vec<u8>, Option<OwnedFd>), Refusal> {
+    fn answer(&self) -> Answered {
         let broker = self.broker.as_ref().ok_or(Refusal::NoProcess)?;
         let Ok(Some((answer, descriptor))) = broker.receive::<Answer>() else { return Err(Refusal::Broken) };
         match answer {

@@ -271,6 +271,7 @@ mod tests {
             comment: None,
             message: None,
             system: System::default(),
+            surroundings: None,
             threads: vec![],
             signature: String::new(),
             annotations: vec![],

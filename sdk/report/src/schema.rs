@@ -6,7 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
+mod surroundings;
+
 use crate::{Class, ReportId};
+
+pub use surroundings::{Container, Pressure, Surroundings};
 
 /// The schema's version, written into every report.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +40,9 @@ pub struct Report {
     /// The machine's operating system.
     #[serde(default)]
     pub system: System,
+    /// What surrounded the program: service, container, pressure. Class `memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Surroundings>,
     /// All threads; the crashed one first. Class `stack`.
     #[serde(default)]
     pub threads: Vec<Thread>,

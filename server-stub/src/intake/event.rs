@@ -67,6 +67,7 @@ pub fn report(event: &Value) -> Option<Report> {
             kernel: text(event, "/contexts/os/kernel_version").unwrap_or_default(),
             arch: text(event, "/contexts/device/arch").unwrap_or_default(),
         },
+        surroundings: None,
         threads,
         signature: found,
         annotations: tags(event),

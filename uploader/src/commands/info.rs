@@ -20,6 +20,8 @@ use crate::timeline::Timeline;
 use crate::words::Words;
 use crate::{moment, sentence, whole_core};
 
+mod surroundings;
+
 /// Events shown; the rest is `trace`'s.
 const EVENTS: usize = 20;
 /// Frames shown of the crashed thread, and of each other.
@@ -104,6 +106,11 @@ impl Page<'_> {
         let system: Vec<String> =
             system.into_iter().filter(|part| !part.is_empty()).map(|part| escape(part)).collect();
         fact("System", system.join(", "))?;
+        if let Some(around) = &report.surroundings {
+            for (name, value) in surroundings::facts(around) {
+                fact(name, value)?;
+            }
+        }
         fact("Signature", escape(&report.signature))?;
         fact(
             "User",

@@ -12,6 +12,7 @@ impl Redaction<'_> {
     pub(super) fn report(&mut self, mut report: Report) -> Report {
         self.strip_stack(&mut report);
         self.strip_trail(&mut report);
+        self.strip_surroundings(&mut report);
         self.strip_problems(&mut report);
         report.parts.clear();
 
@@ -41,6 +42,9 @@ impl Redaction<'_> {
                     annotation.value.clear();
                 }
             }
+        }
+        if let Some(surroundings) = &mut report.surroundings {
+            surroundings.texts_mut().for_each(|text| self.hide_text(text));
         }
         for problem in &mut report.problems {
             self.hide_text(&mut problem.part);
@@ -76,6 +80,16 @@ impl Redaction<'_> {
         report.recorder = None;
     }
 
+    // The names of services and containers are the machine's own, like the rest of the process's state.
+    fn strip_surroundings(&mut self, report: &mut Report) {
+        if self.granted.contains(Class::Memory) {
+            return;
+        }
+        if let Some(surroundings) = report.surroundings.take() {
+            self.withhold("what surrounded the program", Class::Memory, json_size(&surroundings));
+        }
+    }
+
     /// A problem may quote what it is about, so it needs the same class.
     fn strip_problems(&mut self, report: &mut Report) {
         let granted = self.granted;
@@ -107,7 +121,9 @@ fn class_of_problem(part: &str) -> Option<Class> {
         }
         "threads" | "stack" | "stacks" | "unwind" | "symbols" | "modules" => Some(Class::Stack),
         "logs" | "journal" | "kmsg" => Some(Class::Logs),
-        "memory" | "minidump" | "minidump.dmp" | "process" | "environment" | "maps" => Some(Class::Memory),
+        "memory" | "minidump" | "minidump.dmp" | "process" | "environment" | "maps" | "surroundings" => {
+            Some(Class::Memory)
+        }
         "core" => Some(Class::Core),
         _ => None,
     }

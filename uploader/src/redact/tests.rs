@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use foretrace_report::bundle::Limits;
 use foretrace_report::schema::{
-    Annotation, Frame, Kind, Losses, Package, Privacy, Program, Recorder, SCHEMA, Signal, System, Thread,
-    Trust,
+    Annotation, Frame, Kind, Losses, Package, Privacy, Program, Recorder, SCHEMA, Signal, Surroundings,
+    System, Thread, Trust,
 };
 use foretrace_report::{Preset, ReportId};
 use foretrace_ring::Trail;
@@ -141,6 +141,7 @@ fn report() -> Report {
             kernel: "6.1.0-mars-station".into(),
             arch: "x86_64".into(),
         },
+        surroundings: Some(Surroundings { unit: Some("marianne.service".into()), ..Surroundings::default() }),
         threads: vec![Thread {
             tid: 4242,
             name: "worker of marianne".into(),

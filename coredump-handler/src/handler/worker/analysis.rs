@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 
 use foretrace_report::schema::{Kind, Signal, System, Thread, signal_name};
 use foretrace_report::signature::{Cause, signature};
@@ -99,20 +98,11 @@ impl Worker<'_> {
         }
     }
 
-    // A name in another root directory says nothing about this system's packages.
-    fn package(&mut self, held: &Held) {
-        let Some(exe) = &self.collected.program.exe else { return };
-        self.collected.program.package = match held.own_root {
-            true => crate::package::find(Path::new("/"), exe, held.executable.as_ref()),
-            false => held.executable.as_ref().and_then(crate::package::noted),
-        };
-    }
-
     // The broker reads the logs while backtraces are worked out; its answers are waiting afterwards.
     fn ask_for_logs(&self) -> Vec<(&'static str, Question)> {
         let Some(broker) = &self.task.broker else { return Vec::new() };
         let wanted = [
-            ("journal", Question::Journal, self.task.journal),
+            ("journal", Question::Journal(self.journal_unit()), self.task.journal),
             ("kmsg", Question::KernelLog, self.task.kernel_log),
         ];
         wanted

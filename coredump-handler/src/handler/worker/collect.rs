@@ -1,12 +1,14 @@
 //! What is collected while the crashed process stands still: each part in its turn, each as far as it can be had.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::{KEPT_MINIDUMP, Refusal, Worker, os_release, whole, with_source};
+use super::{KEPT_MINIDUMP, Refusal, STATE_PATIENCE, Worker, os_release, whole, with_source};
 use crate::attachment;
 use crate::core::{self, CoreHead};
 use crate::elf::Class;
@@ -20,7 +22,11 @@ use crate::mounts::Blocking;
 use crate::process::{Part, thread_names};
 use crate::reported;
 use crate::stack::{self, Stack};
+use crate::surroundings;
 use crate::trail::{self, RingRefused};
+
+/// More mapped files are not compared with their packages'.
+const COMPARED_FILES: usize = 1024;
 
 // What the analysis needs afterwards.
 #[derive(Default)]
@@ -35,6 +41,8 @@ pub(super) struct Held {
     pub(super) names: Vec<(i32, String)>,
     pub(super) executable: Option<File>,
     pub(super) own_root: bool,
+    // The mapped files that are images, each once, by the names that the process has for them.
+    pub(super) files: Vec<(String, File)>,
 }
 
 impl Worker<'_> {
@@ -75,7 +83,9 @@ impl Worker<'_> {
         self.attached_memory(memory);
 
         self.at(Stage::State);
-        self.state(&mut held, cpuinfo.as_deref());
+        let until = Instant::now() + STATE_PATIENCE;
+        self.state(&mut held, cpuinfo.as_deref(), until);
+        self.surroundings(&held, until);
         self.attached_files();
         self.tell(&Progress::Release, None);
         Some(held)
@@ -210,6 +220,7 @@ impl Worker<'_> {
         let executable = self.part(Part::Executable).unwrap_or_default();
         let executable = String::from_utf8_lossy(&executable).into_owned();
         let mut main = None;
+        let mut files: Vec<(String, File)> = Vec::new();
         let (modules, problems) = Modules::new(&held.maps, memory, &mut |mapping| {
             if blocking.holds(mapping) {
                 return None;
@@ -218,9 +229,15 @@ impl Worker<'_> {
             if mapping.path == executable && main.is_none() {
                 main = file.try_clone().ok();
             }
+            if files.len() < COMPARED_FILES && files.iter().all(|(name, _)| *name != mapping.path) {
+                files.extend(file.try_clone().ok().map(|file| (mapping.path.clone(), file)));
+            }
             Some(file)
         });
         self.collected.problems.extend(problems);
+        let images: HashSet<&str> = modules.iter().map(|module| module.path.as_str()).collect();
+        files.retain(|(name, _)| images.contains(name.as_str()));
+        held.files = files;
         held.modules = Some(modules);
         held.executable = main;
     }
@@ -302,19 +319,19 @@ impl Worker<'_> {
     }
 
     // The process's state in /proc. What is read from its memory comes last: it may block.
-    fn state(&mut self, held: &mut Held, cpuinfo: Option<&[u8]>) {
-        let name = self.part(Part::Name).unwrap_or_default();
+    fn state(&mut self, held: &mut Held, cpuinfo: Option<&[u8]>, until: Instant) {
+        let name = self.part_by(Part::Name, until).unwrap_or_default();
         let name = name.strip_suffix(b"\n").unwrap_or(&name);
         let noted = held.head.as_ref().map(|head| head.name.clone()).unwrap_or_default();
         self.collected.program.name =
             if name.is_empty() { noted } else { String::from_utf8_lossy(name).into_owned() };
         self.collected.program.exe = self
-            .part(Part::Executable)
+            .part_by(Part::Executable, until)
             .map(|path| String::from_utf8_lossy(&path).into_owned())
             .filter(|path| !path.is_empty());
-        held.own_root = self.part(Part::Root).is_some_and(|same| same == [1]);
+        held.own_root = self.part_by(Part::Root, until).is_some_and(|same| same == [1]);
 
-        const KEPT: [(&str, Part); 9] = [
+        const KEPT: [(&str, Part); 11] = [
             ("status", Part::Status),
             ("maps", Part::Maps),
             ("limits", Part::Limits),
@@ -322,6 +339,8 @@ impl Worker<'_> {
             ("mountinfo", Part::MountInfo),
             ("auxv", Part::Auxv),
             ("fds", Part::Descriptors),
+            ("namespaces", Part::Namespaces),
+            ("pressure", Part::Pressure),
             ("environ", Part::Environ),
             ("cmdline", Part::CommandLine),
         ];
@@ -334,12 +353,16 @@ impl Worker<'_> {
                 Part::Status => held.status.clone(),
                 Part::Descriptors => held.descriptors.take(),
                 Part::Maps => held.maps_text.clone(),
-                _ => self.part(part),
+                _ => self.part_by(part, until),
             };
             let Some(bytes) = bytes else { continue };
             let reduced = match part {
                 Part::Auxv => state::auxiliary_vector(&bytes, class),
                 Part::Descriptors => state::descriptors(&bytes),
+                Part::Pressure => {
+                    self.collected.surroundings.pressure = Some(surroundings::pressure(&bytes));
+                    state::records(&bytes)
+                }
                 Part::Environ => state::environment(&bytes, &self.task.environment),
                 Part::CommandLine => state::command_line(&bytes),
                 _ => bytes,

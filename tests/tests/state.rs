@@ -1,0 +1,221 @@
+//! What surrounded a crashed program: its control group, pressure, package files, and what a real journal gets told.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use foretrace_report::Report;
+use foretrace_tests::command::run;
+use foretrace_tests::evidence::Evidence;
+use foretrace_tests::world::{Installed, built_programs};
+use nix::sched::{CloneFlags, unshare};
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const TOP: [&str; 3] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"];
+
+/// A control group that goes when it is dropped, with those above it that were made for it.
+struct Group {
+    made: Vec<PathBuf>,
+    path: PathBuf,
+}
+
+impl Group {
+    fn new(path: &str) -> Result<Group> {
+        let top = TOP.iter().map(Path::new).find(|top| top.join("cgroup.procs").exists());
+        let mut group = Group { made: Vec::new(), path: top.context("no control groups")?.to_owned() };
+        for name in path.split('/') {
+            group.path.push(name);
+            if !group.path.exists() {
+                fs::create_dir(&group.path).with_context(|| format!("{}", group.path.display()))?;
+                group.made.push(group.path.clone());
+            }
+        }
+        Ok(group)
+    }
+
+    /// A command that enters the group and becomes `program`.
+    fn within(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $$ >\"$1/cgroup.procs\" && exec \"$2\"", "sh"])
+            .arg(&self.path)
+            .arg(program);
+        command
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for path in self.made.iter().rev() {
+            let began = Instant::now();
+            // The last process may still be on its way out.
+            while fs::remove_dir(path).is_err() && began.elapsed() < Duration::from_secs(5) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+fn report(world: &Installed, victim: &mut Command) -> Result<(String, Report)> {
+    let id = world.crash(victim)?;
+    let report = Evidence::open(world, &id)?.report;
+    Ok((id, report))
+}
+
+#[test]
+fn a_crash_in_a_service_or_a_container_is_told_with_their_names() -> Result<()> {
+    let world = Installed::new()?;
+    let bare = built_programs()?.join("bare");
+    let service = Group::new("ft-test.slice/ft-shop.service")?;
+    let (id, found) = report(&world, &mut service.within(&bare))?;
+    let around = found.surroundings.context("nothing surrounded it")?;
+    ensure!(around.unit.as_deref() == Some("ft-shop.service"), "{around:?}");
+    ensure!(around.slice.as_deref() == Some("ft-test.slice"), "{around:?}");
+    ensure!(around.container.is_none(), "{around:?}");
+    ensure!(around.namespaces.is_empty() && around.inner_pid.is_none(), "{around:?}");
+    let pressure = around.pressure.context("no pressure")?;
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let total = meminfo.split_whitespace().nth(1).context("no MemTotal")?.parse::<u64>()? * 1024;
+    ensure!(pressure.memory_total == Some(total), "{pressure:?}, not {total}");
+    ensure!(pressure.memory_available.is_some_and(|free| free < total), "{pressure:?}");
+    let said = world.ask(&["info", &id])?.text();
+    ensure!(said.contains("Service:   ft-shop.service, in ft-test.slice"), "{said}");
+    ensure!(said.contains("memory available"), "{said}");
+
+    let podman = Group::new(&format!("ft-test.slice/libpod-{ID}.scope/container"))?;
+    let (id, found) = report(&world, &mut podman.within(&bare))?;
+    let container = found.surroundings.and_then(|around| around.container).context("no container")?;
+    ensure!((container.engine.as_str(), container.id.as_deref()) == ("podman", Some(ID)), "{container:?}");
+    ensure!(world.ask(&["info", &id])?.text().contains("Container: podman, 0123456789ab"));
+    Ok(())
+}
+
+#[test]
+fn a_changed_file_of_a_package_is_named_and_an_unchanged_one_is_not() -> Result<()> {
+    let world = Installed::new()?;
+    let script = "import ctypes; ctypes.string_at(0)";
+    let mut plain = Command::new("/usr/bin/python3");
+    let (_, found) = report(&world, plain.args(["-c", script]))?;
+    let modified = found.surroundings.map(|around| around.modified).unwrap_or_default();
+    ensure!(modified.is_empty(), "called changed: {modified:?}");
+    let uncompared = found.problems.iter().any(|problem| problem.part == "package");
+    ensure!(!uncompared, "{:?}", found.problems);
+    // In place for the length of this test: the program's own view of the system stays the machine's.
+    let real = fs::canonicalize("/usr/bin/python3")?;
+    let changed = world.work("changed");
+    fs::copy(&real, &changed)?;
+    run(Command::new("sh").args(["-c", "printf x >>\"$1\"", "sh"]).arg(&changed))?.success()?;
+    let bound = Bound::over(&real, &changed)?;
+    let (id, found) = report(&world, Command::new(&real).args(["-c", script]))?;
+    drop(bound);
+    let around = found.surroundings.context("nothing surrounded it")?;
+    ensure!(around.modified == [real.to_str().context("a path")?], "{:?}", around.modified);
+    ensure!(world.ask(&["info", &id])?.text().contains("not as the package installed"));
+    Ok(())
+}
+
+/// One file over another, until it is dropped.
+struct Bound(PathBuf);
+
+impl Bound {
+    fn over(place: &Path, file: &Path) -> Result<Bound> {
+        let none: Option<&str> = None;
+        nix::mount::mount(Some(file), place, none, nix::mount::MsFlags::MS_BIND, none)?;
+        Ok(Bound(place.to_owned()))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// systemd's own journal with the world's `/run`, until it is dropped.
+struct Journal(Child);
+
+impl Journal {
+    #[allow(unsafe_code)]
+    fn start(run_folder: PathBuf) -> Result<Journal> {
+        for folder in ["systemd/journal", "log/journal", "udev"] {
+            fs::create_dir_all(run_folder.join(folder))?;
+        }
+        let socket = run_folder.join("systemd/journal/socket");
+        let mut daemon = Command::new("/lib/systemd/systemd-journald");
+        let none: Option<&'static str> = None;
+        let enter = move || {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
+            nix::mount::mount(none, "/", none, private, none)?;
+            nix::mount::mount(Some(&run_folder), "/run", none, nix::mount::MsFlags::MS_BIND, none)?;
+            Ok(())
+        };
+        // SAFETY: the closure makes system calls alone, on values that were made before the fork.
+        unsafe { daemon.pre_exec(enter) };
+        let journal =
+            Journal(daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+        let began = Instant::now();
+        while !socket.exists() {
+            ensure!(began.elapsed() < Duration::from_secs(10), "systemd-journald does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(journal)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> {
+    let world = Installed::new()?;
+    let _journal = Journal::start(world.root().join("run"))?;
+    let service = Group::new("ft-test.slice/ft-journal.service")?;
+    let (id, found) = report(&world, &mut service.within(&built_programs()?.join("bare")))?;
+    let mut read = Command::new("journalctl");
+    read.arg("--directory").arg(world.root().join("run/log/journal"));
+    read.args(["--output=json", "--all", "--no-pager", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1"]);
+    let began = Instant::now();
+    let entry: serde_json::Value = loop {
+        let said = run(&mut read)?.text();
+        match said.lines().find(|line| line.contains(&id)) {
+            Some(line) => break serde_json::from_str(line)?,
+            None if began.elapsed() > Duration::from_secs(10) => bail!("no entry: {said}"),
+            None => thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    let pid = found.program.pid.to_string();
+    for (field, value) in [
+        ("COREDUMP_PID", pid.as_str()),
+        ("COREDUMP_UID", "0"),
+        ("COREDUMP_SIGNAL", "11"),
+        ("COREDUMP_SIGNAL_NAME", "SIGSEGV"),
+        ("COREDUMP_COMM", "bare"),
+        ("COREDUMP_UNIT", "ft-journal.service"),
+        ("COREDUMP_SLICE", "ft-test.slice"),
+        ("SYSLOG_IDENTIFIER", "foretrace-coredump"),
+        ("PRIORITY", "2"),
+        ("FORETRACE_REPORT", id.as_str()),
+    ] {
+        ensure!(entry[field] == value, "{field} is {}", entry[field]);
+    }
+    for (field, part) in [
+        ("COREDUMP_PROC_STATUS", "Name:\tbare"),
+        ("COREDUMP_PROC_MAPS", "/bare"),
+        ("COREDUMP_PROC_LIMITS", "Max core file size"),
+        ("COREDUMP_PROC_CGROUP", "ft-journal.service"),
+        ("COREDUMP_PROC_MOUNTINFO", " / "),
+        ("COREDUMP_EXE", "/bare"),
+    ] {
+        ensure!(entry[field].as_str().is_some_and(|text| text.contains(part)), "{field} is {}", entry[field]);
+    }
+    Ok(())
+}
