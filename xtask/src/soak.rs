@@ -6,6 +6,7 @@ mod evidence;
 mod faults;
 mod memory;
 mod recorder;
+mod uploader;
 mod victim;
 
 use std::process::Command;
@@ -29,6 +30,16 @@ enum What {
     Recorder(Recorder),
     /// Make each writing system call of the handler fail, and kill its processes at each, while it handles a crash
     Faults,
+    /// Kill the sender at random instants, and hold what the servers have against what was to be sent
+    Uploader(Uploader),
+}
+
+/// How often.
+#[derive(Args)]
+pub struct Uploader {
+    /// Senders to kill, half of them on the way to foretrace-server and half to a collector that knows no report again
+    #[arg(long, default_value_t = 1000)]
+    kills: u64,
 }
 
 /// How long.
@@ -64,8 +75,10 @@ pub struct Row {
 /// # Errors
 /// A proof that fails, or cannot be made.
 pub fn run(options: &Options) -> Result<()> {
-    let What::Recorder(recorder) = &options.what else {
-        return faults::prove();
+    let recorder = match &options.what {
+        What::Recorder(recorder) => recorder,
+        What::Faults => return faults::prove(),
+        What::Uploader(uploader) => return uploader::prove(uploader.kills),
     };
     if cfg!(debug_assertions) {
         return again_optimised();

@@ -7,6 +7,7 @@ mod agent;
 mod desktop;
 mod dialects;
 mod forget;
+mod killed;
 mod line;
 mod metered;
 mod resume;
