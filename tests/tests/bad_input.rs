@@ -97,6 +97,8 @@ impl Drop for Sleeper {
 #[test]
 fn a_truncated_core_stream_still_gives_a_report_with_a_problem() -> Result<()> {
     let world = World::new()?;
+    // To the handler these are one crash again and again.
+    world.configure("[Storage]\nRepeats=infinity\n")?;
     let sleeper = Sleeper::start()?;
     let core = fs::read(foretrace_tests::world::checkout().join("tests/fixtures/cores/threads-x86_64.core"))?;
     for length in [0, 3, 64, 100, 700, 2000] {
