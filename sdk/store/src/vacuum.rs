@@ -222,7 +222,8 @@ impl Vacuum<'_> {
                 continue;
             }
             let Ok(directory) = shelf.subdirectory(&name) else { continue };
-            let modified = directory.stat(BUNDLE).map_or(stat.st_mtime, |bundle| bundle.st_mtime);
+            let written = directory.stat(BUNDLE).unwrap_or(stat);
+            let modified = (written.st_mtime, written.st_mtime_nsec);
             let key = match self.kind {
                 StoreKind::System => keys.get(id).copied(),
                 StoreKind::User => own_key(&directory),

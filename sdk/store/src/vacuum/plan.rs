@@ -29,8 +29,8 @@ pub struct Entry {
     pub program: u64,
     /// Reports of one way of a program to crash have the same number here.
     pub way: u64,
-    /// When it was written, in seconds since 1970.
-    pub modified: i64,
+    /// When it was written: seconds since 1970 and nanoseconds. A storm makes many in a second.
+    pub modified: (i64, i64),
     /// The space that it takes.
     pub bytes: u64,
 }
@@ -55,7 +55,7 @@ pub fn plan(entries: &[Entry], now: i64, limits: &Limits) -> BTreeMap<usize, Rea
     let mut users: BTreeMap<u32, User> = BTreeMap::new();
     let (mut total, mut freed) = (0_u64, 0_u64);
     for (index, entry) in entries.iter().enumerate() {
-        if now.saturating_sub(entry.modified) > limits.max_age {
+        if now.saturating_sub(entry.modified.0) > limits.max_age {
             doomed.insert(index, Reason::Age);
             freed = freed.saturating_add(entry.bytes);
         } else {
@@ -164,7 +164,7 @@ mod tests {
 
     // The program is the user's only one, the way its only way.
     fn entry(n: u8, uid: u32, modified: i64, bytes: u64) -> Entry {
-        Entry { id: ReportId::from_random([n; 16]), uid, program: 0, way: 0, modified, bytes }
+        Entry { id: ReportId::from_random([n; 16]), uid, program: 0, way: 0, modified: (modified, 0), bytes }
     }
 
     fn crash(n: u8, (program, way): (u64, u64), modified: i64, bytes: u64) -> Entry {
@@ -179,6 +179,16 @@ mod tests {
 
     fn indices(entries: &[Entry], limits: &Limits) -> Vec<usize> {
         plan(entries, 100, limits).into_keys().collect()
+    }
+
+    #[test]
+    fn of_two_that_were_written_in_one_second_the_earlier_goes() {
+        let later = Entry { modified: (10, 900), ..entry(1, 1000, 10, 60) };
+        let earlier = Entry { modified: (10, 100), ..entry(2, 1000, 10, 60) };
+        for (entries, gone) in [([later, earlier], 1), ([earlier, later], 0)] {
+            let doomed = plan(&entries, 20, &at_most(100));
+            assert_eq!(doomed.keys().collect::<Vec<_>>(), [&gone]);
+        }
     }
 
     #[test]
