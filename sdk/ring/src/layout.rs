@@ -282,6 +282,8 @@ pub const GENERATION: u64 = 0x100;
 pub const PACKET_MAGIC: u32 = 0xC1FC_1FC1;
 /// Bytes of a packet's header.
 pub const PACKET_HEADER: u64 = 96;
+/// Packet: the writer slot it belongs to, which is its stream's number.
+pub const PACKET_SLOT: u64 = 24;
 /// Packet: the first time.
 pub const PACKET_BEGIN: u64 = 32;
 /// Packet: the last time; [`NOT_ENDED`] while it is open.

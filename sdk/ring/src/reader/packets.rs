@@ -172,11 +172,11 @@ impl Packet {
         if field(0) as u32 != PACKET_MAGIC || bytes[4..20] != head.uuid || (field(16) >> 32) != 0 {
             return Err("does not begin as a packet of this ring");
         }
-        if field(24) >= head.slots.count {
+        if field(PACKET_SLOT) >= head.slots.count {
             return Err("names a writer slot that is not there");
         }
         Ok(Packet {
-            slot: field(24),
+            slot: field(PACKET_SLOT),
             number: field(PACKET_NUMBER),
             begin: field(PACKET_BEGIN),
             before: field(PACKET_BEFORE),
@@ -326,6 +326,8 @@ impl Packets {
 fn recorded_by<M: Memory + ?Sized>(memory: &M, head: &Head, slot: u64) -> u64 {
     let at = head.slots.item(slot);
     let load = |offset: u64| memory.load(offset).unwrap_or(0);
+    // What was true a moment ago: all there is of a thread that changes packets faster than they can be looked at.
+    let mut least = 0;
     for _ in 0..TRIES {
         let current = load(at + SLOT_CURRENT);
         let total = match current.checked_sub(1) {
@@ -334,8 +336,12 @@ fn recorded_by<M: Memory + ?Sized>(memory: &M, head: &Head, slot: u64) -> u64 {
                 let packet = head.pool.item(cell);
                 let descriptor = load(head.descriptors.item(cell));
                 let total = load(packet + PACKET_BEFORE).saturating_add(load(packet + PACKET_COMMIT) >> 32);
+                let owner = load(packet + PACKET_SLOT);
                 if load(head.descriptors.item(cell)) / GENERATION != descriptor / GENERATION {
                     continue;
+                }
+                if owner == slot && descriptor & STATE != BUSY {
+                    least = total.max(least);
                 }
                 total
             }
@@ -345,5 +351,5 @@ fn recorded_by<M: Memory + ?Sized>(memory: &M, head: &Head, slot: u64) -> u64 {
             return total;
         }
     }
-    0
+    least
 }
