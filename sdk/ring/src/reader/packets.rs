@@ -168,8 +168,15 @@ impl Packet {
         if !memory.copy(head.pool.item(cell), &mut bytes) {
             return Err("lies outside the ring");
         }
-        let field = |offset: u64| bytes[..].load(offset).unwrap_or(0);
-        if field(0) as u32 != PACKET_MAGIC || bytes[4..20] != head.uuid || (field(16) >> 32) != 0 {
+        let room = u64::from(if whole { BLOCK_SIZE } else { CELL_SIZE });
+        Packet { slot: 0, number: 0, begin: 0, before: 0, commit: 0, cell, word, room }
+            .with_header(head, &bytes)
+    }
+
+    /// The same packet with what a header says, or why that is none.
+    fn with_header(&self, head: &Head, bytes: &[u8]) -> Result<Packet, &'static str> {
+        let field = |offset: u64| bytes.load(offset).unwrap_or(0);
+        if field(0) as u32 != PACKET_MAGIC || bytes.get(4..20) != Some(&head.uuid) || (field(16) >> 32) != 0 {
             return Err("does not begin as a packet of this ring");
         }
         if field(PACKET_SLOT) >= head.slots.count {
@@ -181,10 +188,14 @@ impl Packet {
             begin: field(PACKET_BEGIN),
             before: field(PACKET_BEFORE),
             commit: field(PACKET_COMMIT),
-            cell,
-            word,
-            room: u64::from(if whole { BLOCK_SIZE } else { CELL_SIZE }),
+            ..*self
         })
+    }
+
+    /// Whether another reading of it says the same of what never changes.
+    fn agrees(&self, other: &Packet) -> bool {
+        let fixed = |packet: &Packet| (packet.slot, packet.number, packet.begin, packet.before);
+        fixed(self) == fixed(other)
     }
 
     /// How many bytes it may have when it is copied.
@@ -254,6 +265,10 @@ impl Stream {
         let into = self.bytes.get_mut(start..end).ok_or("has an impossible size")?;
         if !memory.copy(at, into) {
             return Err("lies outside the ring");
+        }
+        // Only a forged ring changes a header whose descriptor stays.
+        if !packet.with_header(head, into)?.agrees(packet) {
+            return Err("changed its header while it was read");
         }
         // The copy's own commit word may be newer than what was copied behind it.
         self.set(start, PACKET_COMMIT, commit);
