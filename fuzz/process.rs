@@ -70,9 +70,9 @@ pub fn modules(data: &[u8]) -> Modules {
     })
 }
 
-/// Addresses that are asked for: words of the stack, as offsets into the file.
-pub fn addresses(data: &[u8]) -> impl Iterator<Item = u64> {
-    let size = data.len().max(1) as u64;
+/// Addresses that are asked for: the halves of the last KiB of `data`, as offsets into an image of `size` bytes.
+pub fn addresses(data: &[u8], size: usize) -> impl Iterator<Item = u64> {
+    let size = size.max(1) as u64;
     let stack = &data[data.len().saturating_sub(STACK_BYTES)..];
     stack
         .chunks_exact(2)

@@ -3,6 +3,9 @@
 //!
 //! Rings are cut down to a few writer slots and cells; what is left is as the recorder wrote it. Other files in the corpus stay.
 
+#[path = "../sections.rs"]
+mod sections;
+
 use std::fs;
 use std::io::{self, Cursor};
 use std::path::Path;
@@ -80,6 +83,13 @@ fn main() -> io::Result<()> {
         save("elf", &format!("{name}.elf"), &program)?;
         save("unwind", &format!("{name}.elf"), &program)?;
     }
+    for (name, flags) in [
+        ("version-5", &["-g", "-O2"][..]),
+        ("version-4", &["-gdwarf-4", "-O2"]),
+        ("sixty-four", &["-g", "-gdwarf64", "-O1", "-ffunction-sections"]),
+    ] {
+        save("dwarf", &format!("{name}.sections"), &debug_sections(&compile(flags)?)?)?;
+    }
     Ok(())
 }
 
@@ -112,6 +122,28 @@ fn compile(flags: &[&str]) -> io::Result<Vec<u8>> {
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes.extend((0..128_u64).flat_map(|word| (0x5555_0000_05b0 + word * 3).to_le_bytes()));
     Ok(bytes)
+}
+
+/// A program's debug sections and addresses of its code, as the target `dwarf` takes them.
+fn debug_sections(program: &[u8]) -> io::Result<Vec<u8>> {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("till"), program)?;
+    let mut input = Vec::new();
+    for name in sections::NAMES {
+        // A section that is not there is said so, and leaves no file.
+        std::process::Command::new("objcopy")
+            .args([&format!("--dump-section={name}={name}"), "till", "copy"])
+            .current_dir(folder.path())
+            .output()?;
+        let bytes = fs::read(folder.path().join(name)).unwrap_or_default();
+        input.extend_from_slice(&u16::try_from(bytes.len()).map_err(io::Error::other)?.to_le_bytes());
+        input.extend_from_slice(&bytes);
+    }
+    input.extend((0..64_u16).flat_map(|place| (0x0500 + place * 16).to_le_bytes()));
+    let (sections, _) = sections::split(&input);
+    assert!(sections.iter().filter(|(_, bytes)| !bytes.is_empty()).count() > 3, "debug sections");
+    assert!(sections::image(&sections).starts_with(b"\x7fELF"));
+    Ok(input)
 }
 
 fn record_all_kinds(rounds: u64) {

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(module.base < module.end, "a module without extent");
         module.build_id_hex();
     }
-    let steps: Vec<Step> = process::addresses(data)
+    let steps: Vec<Step> = process::addresses(data, data.len())
         .map(|ip| Step { ip, trust: Trust::Cfi, lookup: ip.wrapping_sub(1) })
         .collect();
     let frames = symbolize(&steps, &modules);

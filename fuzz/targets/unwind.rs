@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let modules = process::modules(data);
     let memory = process::Mapped::of(data);
     let mut unwinder = Unwinder::new(&modules);
-    for (number, rip) in process::addresses(data).enumerate().take(8) {
+    for (number, rip) in process::addresses(data, data.len()).enumerate().take(8) {
         let rsp = process::STACK + 8 * number as u64;
         let registers = X86_64 { rip, rsp, rbp: rsp + 64, rbx: rip, ..X86_64::default() };
         let walk = unwinder.walk(&Registers::X86_64(registers), &memory);
