@@ -38,6 +38,30 @@ pub fn look_alikes() -> Result<Vec<(String, String)>> {
     entries("lookalikes.txt")
 }
 
+/// A form in which what a rule looks for is written.
+pub struct Form {
+    /// What the rule looks for.
+    pub kind: String,
+    /// The text.
+    pub text: String,
+    /// Why it stays, where it does.
+    pub stays: Option<String>,
+}
+
+/// The forms.
+///
+/// # Errors
+/// A list that cannot be read.
+pub fn forms() -> Result<Vec<Form>> {
+    let form = |(kind, rest): (String, String)| {
+        let (text, stays) =
+            rest.split_once('\t').map_or((rest.as_str(), None), |(text, why)| (text, Some(why)));
+        let text = text.replace("-----\\n", "-----\n").replace("\\n-----", "\n-----");
+        Form { kind, text, stays: stays.map(str::to_owned) }
+    };
+    Ok(entries("forms.txt")?.into_iter().map(form).collect())
+}
+
 fn entries(name: &str) -> Result<Vec<(String, String)>> {
     let list = fs::read_to_string(checkout().join("tests/fixtures/privacy").join(name))?;
     let lines = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'));

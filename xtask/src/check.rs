@@ -4,6 +4,7 @@
 mod follow;
 mod fuzz;
 mod gdb;
+mod redaction;
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -36,6 +37,8 @@ enum What {
     Follow,
     /// Feed what reads strangers' bytes with inputs that nobody thought of
     Fuzz(fuzz::Options),
+    /// Hold the rules for text against those of Sentry's Relay, on the same texts (installs it from the package index)
+    Redaction,
     /// Crash programs of seven languages in all ways, and hold the backtraces of all their threads against gdb's
     Gdb(gdb::Options),
 }
@@ -50,6 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
         What::Loom { filter } => loom(filter.as_deref())?,
         What::Miri { filter } => miri(filter.as_deref())?,
         What::Follow => follow::run()?,
+        What::Redaction => redaction::run()?,
         What::Fuzz(options) => return fuzz::run(options),
         What::Gdb(options) => return gdb::run(options),
     }

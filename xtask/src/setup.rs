@@ -86,6 +86,12 @@ pub const TO_COMPARE_BACKTRACES: &[Need] = &[
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];
 
+/// What the comparison with Relay needs.
+pub const TO_COMPARE_REDACTION: &[Need] = &[
+    Need { package: "binutils", purpose: "to list functions' names" },
+    Need { package: "python3-venv", purpose: "to run Relay's rules" },
+];
+
 const fn libc_headers() -> Need {
     Need { package: "libc6-dev", purpose: "the C parts" }
 }

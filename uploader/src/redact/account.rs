@@ -15,9 +15,9 @@ pub enum Rule {
     Email,
     /// Addresses of the Internet protocol, but for those that every machine has.
     Address,
-    /// Addresses of network hardware.
+    /// Addresses of network hardware, numbers of devices.
     Hardware,
-    /// Private keys.
+    /// Keys, private ones and those that name their holder.
     PrivateKey,
     /// Tokens and keys that tell by their shape what they are.
     Token,
@@ -67,8 +67,8 @@ impl Rule {
             Rule::Host => ("host", "host names, now <host>"),
             Rule::Email => ("email", "e-mail addresses, now pseudonyms"),
             Rule::Address => ("address", "network addresses, now pseudonyms"),
-            Rule::Hardware => ("hardware", "hardware addresses, now pseudonyms"),
-            Rule::PrivateKey => ("private_key", "private keys, now <key>"),
+            Rule::Hardware => ("hardware", "addresses and numbers of devices, now pseudonyms"),
+            Rule::PrivateKey => ("private_key", "keys in files' form, now <key>"),
             Rule::Token => ("token", "tokens and access keys, now <token>"),
             Rule::Password => ("password", "passwords and other credentials, now <password>"),
             Rule::Login => ("login", "logins in addresses, now <login>"),

@@ -151,7 +151,10 @@ pub(super) fn is_hardware_address(candidate: &Candidate<'_>) -> bool {
     let alike = digits.iter().all(|digit| *digit == digits[0]);
     // Three groups of four digits are a version as easily; a letter makes the difference.
     let dotted = candidate.found().contains(&b'.') && !digits.iter().any(u8::is_ascii_alphabetic);
-    !alike && !dotted && !candidate.touches(b":-.")
+    // Behind a full stop a number goes on, and a file's name ends.
+    let goes_on = matches!(candidate.after, [b'.', next, ..] if next.is_ascii_digit())
+        || candidate.before.last() == Some(&b'.');
+    !alike && !dotted && !goes_on && !candidate.touches(b":-")
 }
 
 /// An address that tells machines apart, and no path of Rust or C++ made of hexadecimal letters.
@@ -160,7 +163,8 @@ pub(super) fn is_ipv6(candidate: &Candidate<'_>) -> bool {
     let Ok(address) = text.parse::<Ipv6Addr>() else { return false };
     let groups = text.split(':').filter(|group| !group.is_empty()).count();
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    let telling = groups >= 3 || matches!(address.segments()[0], 0x2000..=0x3fff | 0xfc00..=0xffff);
+    let mapped = address.to_ipv4_mapped().is_some_and(|address| !address.is_loopback());
+    let telling = mapped || groups >= 3 || matches!(address.segments()[0], 0x2000..=0x3fff | 0xfc00..=0xffff);
     !address.is_loopback() && !address.is_unspecified() && digits && telling && !candidate.touches(b":.")
 }
 
@@ -187,10 +191,19 @@ fn ends_with_range(before: &[u8]) -> bool {
     before.len() > 1 && before[before.len() - 2] == b'>' || before.ends_with(b" -")
 }
 
-/// A number that passes the check of ISO 13616.
+/// The countries whose accounts have a number of ISO 13616, and how long it is there.
+const ACCOUNTS: &str = "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22\
+    GE22GI23GL18GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30\
+    NL18NO15PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20";
+
+/// A number of a country's own length that passes the check of ISO 13616.
 pub(super) fn is_iban(candidate: &Candidate<'_>) -> bool {
-    let plain: Vec<u8> = candidate.found().iter().copied().filter(|byte| *byte != b' ').collect();
-    if !(15..=34).contains(&plain.len()) {
+    let parted = |byte: &u8| matches!(byte, b' ' | b'-');
+    let plain = candidate.found().iter().filter(|byte| !parted(byte));
+    let plain: Vec<u8> = plain.map(u8::to_ascii_uppercase).collect();
+    let length = plain.len().to_string();
+    let known = |country: &[u8]| country[..2] == plain[..2] && country[2..] == *length.as_bytes();
+    if !ACCOUNTS.as_bytes().chunks_exact(4).any(known) {
         return false;
     }
     let remainder = plain[4..].iter().chain(&plain[..4]).fold(0, |sum: u32, byte| match byte {
@@ -218,9 +231,9 @@ pub(super) fn is_card(candidate: &Candidate<'_>) -> bool {
                 || matches!(start(2), 51..=55 | 35 | 62 | 65)
                 || matches!(start(3), 644..=649)
                 || start(4) == 6011
-                || matches!(start(4), 2221..=2720)
+                || matches!(start(4), 2221..=2720 | 5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763)
         }
-        19 => start(1) == 4 || start(2) == 62,
+        19 => start(1) == 4 || start(2) == 62 || matches!(start(4), 5018 | 5020 | 5038 | 6304 | 6759),
         _ => false,
     };
     let sum: u32 = digits
@@ -260,8 +273,11 @@ pub(super) fn is_random(candidate: &Candidate<'_>) -> bool {
     let names_itself = |name: &str| {
         lower.starts_with(&format!("{name}-")) || before.ends_with(format!("{name}:").as_bytes())
     };
+    // Names of many short words, with digits in some.
+    let words = || text.split('_');
+    let name = words().count() * 7 >= text.len() && words().all(|word| word.len() <= 12);
     let mangled = ["_Z", "_R", "__Z", "_D"].iter().any(|start| text.starts_with(start));
-    if mangled || ["sha1", "sha256", "sha384", "sha512", "md5", "h1"].into_iter().any(names_itself) {
+    if name || mangled || ["sha1", "sha256", "sha384", "sha512", "md5", "h1"].into_iter().any(names_itself) {
         return false;
     }
     let kind = |byte: u8| match byte {

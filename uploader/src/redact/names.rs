@@ -13,8 +13,10 @@ const USER: &[u8] = b"<user>";
 const HOST: &[u8] = b"<host>";
 /// What stands for a home directory.
 const HOME: &[u8] = b"~";
-/// Where home directories lie, whoever's they are.
-const HOMES: &[u8] = b"/home/";
+/// Where home directories lie, whoever's they are: here, and on the machines where others build programs.
+const HOMES: [&[u8]; 2] = [b"/home/", b"/Users/"];
+/// The same behind a drive's letter, in small letters and with plain strokes.
+const WINDOWS_HOMES: [&[u8]; 3] = [b"/users/", b"/home/", b"/documents and settings/"];
 /// The home of root.
 const ROOT_HOME: &[u8] = b"/root";
 /// A name of one letter is no name that could be told from text.
@@ -65,6 +67,8 @@ impl Names {
         while at < text.len() {
             let found = if text[at] == b'/' {
                 self.home_at(text, at)
+            } else if let Some(found) = windows_home_at(text, at) {
+                Some(found)
             } else if words && starts_word(text, at) {
                 self.word_at(text, at)
             } else {
@@ -99,12 +103,13 @@ impl Names {
         if at_start && let Some(home) = known.into_iter().find(|home| whole(home)) {
             return Some((Rule::Home, home.len(), HOME));
         }
-        let name = rest.strip_prefix(HOMES)?;
-        let length = (0..=name.len()).find(|&end| ends_component(name, end)).unwrap_or(name.len());
+        let parent = HOMES.into_iter().find(|parent| rest.starts_with(parent))?;
+        let length = component(&rest[parent.len()..]);
         match (length, at_start) {
             (0, _) => None,
-            (_, true) => Some((Rule::Home, HOMES.len() + length, HOME)),
-            (_, false) => Some((Rule::Home, HOMES.len() + length, b"/home/<user>")),
+            (_, true) => Some((Rule::Home, parent.len() + length, HOME)),
+            (_, false) if parent == HOMES[0] => Some((Rule::Home, parent.len() + length, b"/home/<user>")),
+            (_, false) => Some((Rule::Home, parent.len() + length, b"/Users/<user>")),
         }
     }
 
@@ -117,6 +122,44 @@ impl Names {
         })?;
         Some((*rule, name.len(), if *rule == Rule::Host { HOST } else { USER }))
     }
+}
+
+/// `C:\Users\NAME` in its spellings: a stroke may be doubled, as in a quoted text.
+fn windows_home_at(text: &[u8], at: usize) -> Option<(Rule, usize, &'static [u8])> {
+    let rest = &text[at..];
+    let drive = matches!(rest, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic());
+    if !drive || (at > 0 && is_word(text[at - 1])) {
+        return None;
+    }
+    let mut length = 2;
+    let mut plain = Vec::new();
+    loop {
+        let byte = *rest.get(length)?;
+        length += 1;
+        if byte == b'\\' && rest.get(length) == Some(&b'\\') {
+            length += 1;
+        }
+        plain.push(if byte == b'\\' { b'/' } else { byte.to_ascii_lowercase() });
+        if WINDOWS_HOMES.contains(&plain.as_slice()) {
+            break;
+        }
+        if !WINDOWS_HOMES.iter().any(|home| home.starts_with(&plain)) {
+            return None;
+        }
+    }
+    // A name may have spaces in it where a stroke ends it.
+    let rest_of_path = &rest[length..];
+    let spaced = rest_of_path.iter().take_while(|byte| is_word(**byte) || **byte == b' ').count();
+    let name = match rest_of_path.get(spaced) {
+        Some(b'/' | b'\\') => spaced,
+        _ => component(rest_of_path),
+    };
+    (name > 0).then_some((Rule::Home, length + name, HOME))
+}
+
+/// The length of a path's first component.
+fn component(path: &[u8]) -> usize {
+    (0..=path.len()).find(|&end| ends_component(path, end)).unwrap_or(path.len())
 }
 
 /// Letters and digits; an underscore parts words, so that `alice_notes.txt` does not keep a name.
@@ -136,7 +179,7 @@ fn ends_component(text: &[u8], at: usize) -> bool {
     text.get(at).is_none_or(|next| {
         matches!(
             next,
-            b'/' | b':' | b';' | b',' | b'"' | b'\'' | b'`' | b'(' | b')' | b'<' | b'>' | b'|' | b'&'
+            b'/' | b'\\' | b':' | b';' | b',' | b'"' | b'\'' | b'`' | b'(' | b')' | b'<' | b'>' | b'|' | b'&'
         ) || next.is_ascii_whitespace()
             || next.is_ascii_control()
     })
@@ -167,6 +210,11 @@ mod tests {
             ("/srv/people/alice/x", "~/x"),
             ("/mnt/home/bob/x", "/mnt/home/<user>/x"),
             ("/root/.cargo", "~/.cargo"),
+            ("/Users/eve/src/main.c", "~/src/main.c"),
+            ("/mnt/c/Users/eve/x", "/mnt/c/Users/<user>/x"),
+            ("at C:\\Users\\Eve\\x.c", "at ~\\x.c"),
+            (r#""c:\\users\\eve\\x""#, r#""~\\x""#),
+            ("D:/Documents and Settings/Eve Adams/x", "~/x"),
             ("alice@alice-pc:~$", "<user>@<host>:~$"),
             ("host alice-pc.example.org up", "host <host> up"),
             ("ALICE and Alice Example", "<user> and <user>"),
@@ -187,6 +235,11 @@ mod tests {
             "/usr/root",
             "/home/",
             "/homework/x",
+            "/Users/",
+            "C:\\Users\\",
+            "C:\\Windows\\x",
+            "C:/Program Files/x",
+            "ratio 1:/x",
             "root",
             "ändalice",
             "aliceü",

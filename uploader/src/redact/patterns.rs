@@ -32,7 +32,7 @@ struct Shape {
 /// The name of a value that is nobody's business, as the end of an identifier.
 macro_rules! secret_name {
     () => {
-        r"[a-z0-9_.-]*(?:passw(?:or)?d|passcode|secret|credential|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?key|account[_-]?key|shared[_-]?key|encryption[_-]?key|signing[_-]?key|master[_-]?key|session[_-]?(?:id|key)|sessid|sess_id|csrf|xsrf|\b(?:pwd|otp|cvv|cvc|sid))[a-z0-9_-]*"
+        r"[a-z0-9_.-]*(?:passw(?:or)?d|passcode|secret|credential|api[_-]?key|access[_-]?key|private[_-]?key|auth[_-]?key|account[_-]?key|shared[_-]?key|encryption[_-]?key|signing[_-]?key|master[_-]?key|session[_-]?(?:id|key)|sessid|sess_id|csrf|xsrf|(?:\b|_)pwd|\b(?:otp|cvv|cvc|sid))[a-z0-9_-]*"
     };
 }
 
@@ -52,7 +52,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         rule: Rule::PrivateKey,
         mark: Mark::Fixed("<key>"),
-        pattern: r"-----BEGIN[A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----(?:(?:[A-Za-z0-9+/=\s\\:,.]|-[A-Za-z0-9])*?-----END[A-Z0-9 ]{0,40}-----|[A-Za-z0-9+/=\s\\]*)",
+        pattern: r"-----BEGIN[A-Z0-9 ]{0,40}(?:PRIVATE|PUBLIC) KEY[A-Z ]{0,10}-----(?:(?:[A-Za-z0-9+/=\s\\:,.]|-[A-Za-z0-9])*?-----END[A-Z0-9 ]{0,40}-----|[A-Za-z0-9+/=\s\\]*)",
         accept: always,
     },
     Shape {
@@ -114,6 +114,12 @@ const SHAPES: &[Shape] = &[
     Shape {
         rule: Rule::Password,
         mark: Mark::Fixed("<password>"),
+        pattern: r#"(?i)\bauth\\?["']?\s*[:=]\s*\\?["']?([A-Za-z0-9+/_=.~-]{12,})"#,
+        accept: findings::is_drawn,
+    },
+    Shape {
+        rule: Rule::Password,
+        mark: Mark::Fixed("<password>"),
         pattern: r#"(?i)\b(?:set-)?cookie2?\\?["']?\s*[:=]\s*\\?["']?([a-z0-9_.-]+=[^\r\n"'\\]+)"#,
         accept: findings::is_no_mark,
     },
@@ -166,9 +172,15 @@ const SHAPES: &[Shape] = &[
         accept: findings::is_hardware_address,
     },
     Shape {
+        rule: Rule::Hardware,
+        mark: Mark::Pseudonym("hardware"),
+        pattern: r"(?i)\b(?:imei(?:sv)?|meid)\W{0,3}(\d(?:-?\d){13,15})\b|\b\d{2}-\d{6}-\d{6}-\d\b",
+        accept: always,
+    },
+    Shape {
         rule: Rule::Address,
         mark: Mark::Pseudonym("address"),
-        pattern: r"[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:]*(?:\d+\.\d+\.\d+\.\d+)?",
+        pattern: r"[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:(?:\d+\.\d+\.\d+\.\d+|[0-9A-Fa-f:]*)",
         accept: findings::is_ipv6,
     },
     Shape {
@@ -180,7 +192,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         rule: Rule::Account,
         mark: Mark::Fixed("<account>"),
-        pattern: r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b",
+        pattern: r"\b[A-Za-z]{2}\d{2}[A-Za-z0-9]{11,30}\b|\b[A-Z]{2}\d{2}(?:[ -][A-Z0-9]{4}){2,7}(?:[ -][A-Z0-9]{1,4})?\b",
         accept: findings::is_iban,
     },
     Shape {
@@ -194,6 +206,12 @@ const SHAPES: &[Shape] = &[
         mark: Mark::Fixed("<account>"),
         pattern: r"\b\d{3}-\d{2}-\d{4}\b",
         accept: findings::is_social_security,
+    },
+    Shape {
+        rule: Rule::Account,
+        mark: Mark::Fixed("<account>"),
+        pattern: r"(?i)\bssn\W{0,3}(\d{9})\b",
+        accept: always,
     },
     Shape {
         rule: Rule::Random,

@@ -9,6 +9,8 @@ use super::*;
 const SECRETS: &str = include_str!("../../../../tests/fixtures/privacy/secrets.txt");
 const LOOKALIKES: &str = include_str!("../../../../tests/fixtures/privacy/lookalikes.txt");
 
+const FORMS: &str = include_str!("../../../../tests/fixtures/privacy/forms.txt");
+
 fn salt() -> Salt {
     Salt::from_random([5; 32])
 }
@@ -53,6 +55,22 @@ fn look_alikes_survive() {
         .collect();
     assert!(lost.len() * 50 <= entries.len(), "{} of {}: {}", lost.len(), entries.len(), lost.join("\n"));
     assert!(lost.is_empty(), "{}", lost.join("\n"));
+}
+
+#[test]
+fn every_form_goes_but_those_that_have_a_reason_to_stay() {
+    let forms = entries(FORMS);
+    assert!(forms.len() > 150);
+    let wrong: Vec<String> = forms
+        .iter()
+        .filter_map(|(kind, form)| {
+            let (text, stays) =
+                form.split_once('\t').map_or((form.as_str(), false), |(text, _)| (text, true));
+            let found = hidden(text).0;
+            ((found == text) != stays).then(|| format!("{kind}: {text} became {found}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
