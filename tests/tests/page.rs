@@ -12,7 +12,7 @@ use foretrace_tests::world::{Installed, built_programs};
 fn chromium_shows_the_backtrace_and_the_timeline() -> Result<()> {
     let world = Installed::new()?;
     let server = Server::start(&world.program("foretrace-server"), "127.0.0.1:0", &world.work("server"))?;
-    world.configure(&format!("[Upload]\nUrl={}/submit\nProtocol=socorro\n", server.address))?;
+    world.configure(&format!("[Upload]\nUrl={}/reports\n", server.address))?;
     let id = world.crash(&mut Command::new(built_programs()?.join("till")))?;
     world.ask(&["consent", &id, "--grant", "trail"])?;
     world.ask(&["send", &id])?;

@@ -338,11 +338,15 @@ fn uids(status: &[u8]) -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
+    use foretrace_report::receipt::Protocol;
+
     use super::*;
 
     #[test]
     fn the_administrators_limit_and_the_dialect_cap_what_may_be_granted() {
         let mut settings = Settings::default();
+        assert_eq!(widest(&settings).to_string(), "summary,stack,trail,logs,memory,core");
+        settings.upload.protocol = Protocol::Sentry;
         assert_eq!(widest(&settings).to_string(), "summary,stack,trail,logs,memory");
         settings.consent.max = Class::Trail;
         assert_eq!(widest(&settings).to_string(), "summary,stack,trail");

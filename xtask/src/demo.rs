@@ -70,7 +70,7 @@ fn report_error(options: &Options, programs: &Path) -> Result<()> {
 
 fn answer_and_show(options: &Options, world: &World, id: &str) -> Result<()> {
     let server = Server::start(&world.program("foretrace-server"), &options.listen, &world.work("server"))?;
-    world.configure(&format!("[Upload]\nUrl={}/submit\nProtocol=socorro\n", server.address))?;
+    world.configure(&format!("[Upload]\nUrl={}/reports\n", server.address))?;
     say("the report, as `foretrace info` tells it:");
     run_on_terminal(world.foretrace().args(["info", id]))?;
     if options.yes {

@@ -136,7 +136,7 @@ impl Default for Upload {
     fn default() -> Self {
         Upload {
             url: None,
-            protocol: Protocol::Socorro,
+            protocol: Protocol::Foretrace,
             ask: true,
             rate: None,
             certificates: None,

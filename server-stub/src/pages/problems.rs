@@ -136,7 +136,7 @@ fn empty(site: &Site) -> Markup {
                 li {
                     "Tell a machine where to send reports, in " code { "/etc/foretrace.conf" } ":"
                     pre { code {
-                        "[Upload]\nUrl=http://" (site.address) "/submit\nProtocol=socorro\n"
+                        "[Upload]\nUrl=http://" (site.address) "/reports\n"
                     } }
                 }
                 li { "Let its kernel hand crashes to foretrace:" pre { code { "foretrace-coredump install" } } }

@@ -76,7 +76,7 @@ fn an_empty_server_says_what_to_do() {
     let (_folder, server) = server();
     let text = page(&server, "/");
     assert!(text.contains("No reports yet"));
-    assert!(text.contains(&format!("Url=http://{}/submit", server.address)));
+    assert!(text.contains(&format!("Url=http://{}/reports", server.address)));
 }
 
 #[test]

@@ -147,6 +147,17 @@ fn judge(answer: &Answer) -> Judged {
             doubtful: false,
             wait: None,
         }),
+        // Every answer of a tus server says which version it speaks. That the settings are wrong is no reason to give a
+        // report up.
+        status @ (400 | 404 | 405 | 411 | 415 | 422 | 501) if answer.header("tus-resumable").is_none() => {
+            Some(Verdict::Again {
+                why: format!(
+                    "nobody speaks foretrace's protocol at this address (status {status}): check [Upload] Url= and Protocol="
+                ),
+                doubtful: false,
+                wait: None,
+            })
+        }
         _ => told(answer),
     };
     settle(answer, told, Timestamp::now())

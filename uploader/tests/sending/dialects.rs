@@ -166,3 +166,30 @@ fn the_question_goes_first_and_its_answer_is_obeyed() {
     );
     assert_eq!(sent.report().unwrap().threads.len(), 1);
 }
+
+#[test]
+fn without_a_protocol_it_is_ours_and_a_server_that_does_not_speak_it_costs_no_report() {
+    for (refusal, words) in
+        [(400, "status 400"), (404, "status 404"), (405, "status 405"), (501, "status 501")]
+    {
+        let server = Server::start([status(refusal, "", ""), content(Protocol::Foretrace)]);
+        let address = url(Protocol::Foretrace, &server);
+        let world = World::new(&format!("[Upload]\nUrl={address}\nAsk=no\n"));
+        let id = world.painter();
+        world.done(&["consent", &id.short(), "--grant", "trail"]);
+        let said = world.run(&["send", &id.short()]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(
+            said.text.contains(words) && said.text.contains("check [Upload] Url= and Protocol="),
+            "{said:?}"
+        );
+        assert!(
+            server.requests()[0].head.contains("tus-resumable: 1.0.0\r\n"),
+            "{}",
+            server.requests()[0].head
+        );
+        let delivery = world.delivery(id);
+        assert_eq!((delivery.state, delivery.doubtful), (DeliveryState::Pending, 0), "{refusal}");
+        world.done(&["send", "--now", &id.short()]);
+    }
+}

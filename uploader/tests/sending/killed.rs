@@ -95,7 +95,7 @@ fn no_report_is_lost_or_stored_twice_at_our_server_however_often_the_sender_is_k
 #[test]
 fn elsewhere_no_report_is_lost_and_every_repetition_was_announced_as_doubtful() {
     let server = Server::start([]);
-    let survived = kill_senders(&format!("[Upload]\nUrl={}\n", server.url()), kills());
+    let survived = kill_senders(&format!("[Upload]\nProtocol=socorro\nUrl={}\n", server.url()), kills());
     let mut arrived: BTreeMap<String, u32> = BTreeMap::new();
     for request in server.requests() {
         let id = request.head.split("boundary=foretrace-").nth(1).unwrap().lines().next().unwrap();

@@ -142,16 +142,16 @@ fn a_changed_byte_another_server_and_a_taken_back_answer_stop_it() {
 
     std::fs::write(&outgoing, &agreed).unwrap();
     let elsewhere = Server::start([]);
-    world.set(&format!("[Upload]\nUrl={}\n", elsewhere.url()));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={}\n", elsewhere.url()));
     let said = world.run(&["send", &id.short()]);
     assert_eq!(said.code, Some(1));
     assert!(said.text.contains("the settings now name"), "{said:?}");
 
-    world.set(&format!("[Upload]\nUrl={}\n[Consent]\nMax=stack\n", server.url()));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={}\n[Consent]\nMax=stack\n", server.url()));
     let said = world.run(&["send", &id.short()]);
     assert!(said.text.contains("nobody send more than 'stack'"), "{said:?}");
 
-    world.set(&format!("[Upload]\nUrl={}\n", server.url()));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={}\n", server.url()));
     world.done(&["consent", &id.short(), "--revoke"]);
     assert!(!outgoing.exists());
     assert_eq!(world.run(&["send", &id.short()]).code, Some(1));
@@ -323,7 +323,7 @@ fn a_policy_answers_only_within_the_administrators_limit() {
     let second = world.report(2, "writer", &[]);
     world.done(&["consent", "--program", "painter", "--set", "always", "--max", "memory"]);
     world.done(&["consent", "--program", "writer", "--set", "never"]);
-    world.set(&format!("[Upload]\nUrl={url}\n[Consent]\nMax=stack\n"));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={url}\n[Consent]\nMax=stack\n"));
     world.done(&["send", "--all"]);
     assert_eq!(server.connections(), 1);
     let consent: Consent =
@@ -332,7 +332,7 @@ fn a_policy_answers_only_within_the_administrators_limit() {
     assert_eq!(receipt.classes.to_string(), "summary,stack");
     assert!(!world.file(second, "consent.json").exists());
 
-    world.set(&format!("[Upload]\nUrl={url}\n[Consent]\nDefault=never\nLock=yes\n"));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={url}\n[Consent]\nDefault=never\nLock=yes\n"));
     let third = world.report(3, "painter", &[]);
     world.done(&["send", "--all"]);
     for arguments in [
@@ -440,7 +440,7 @@ fn root_does_not_answer_for_others() {
         assert_eq!(said.code, Some(1));
         assert!(said.text.contains("belongs to the user with ID 1000"), "{said:?}");
     }
-    world.set(&format!("[Upload]\nUrl={}\n[Consent]\nDefault=always\n", server.url()));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={}\n[Consent]\nDefault=always\n", server.url()));
     world.done(&["send", "--all"]);
     assert_eq!(server.connections(), 0);
 }
@@ -497,18 +497,21 @@ fn nothing_leaves_while_a_rule_of_the_administrators_cannot_be_applied_and_every
     let server = Server::start([]);
     let world = World::with_server(&server.url());
     let id = world.painter();
-    world.set(&format!("[Upload]\nUrl={}\n[Privacy]\nRedact=line\nRedact=(unclosed\n", server.url()));
+    world.set(&format!(
+        "[Upload]\nProtocol=socorro\nUrl={}\n[Privacy]\nRedact=line\nRedact=(unclosed\n",
+        server.url()
+    ));
     for arguments in [&["preview", &id.short()][..], &["consent", &id.short(), "--grant", "logs"]] {
         let said = world.run(arguments);
         assert_eq!(said.code, Some(1), "{said:?}");
         assert!(
-            said.text.contains("foretrace.conf:5: Redact=(unclosed") && said.text.contains("unclosed group"),
+            said.text.contains("foretrace.conf:6: Redact=(unclosed") && said.text.contains("unclosed group"),
             "{said:?}"
         );
     }
     world.done(&["list"]);
     world.done(&["info", &id.short()]);
-    world.set(&format!("[Upload]\nUrl={}\n[Privacy]\nRedact=line\n", server.url()));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={}\n[Privacy]\nRedact=line\n", server.url()));
     assert!(world.done(&["preview", &id.short(), "--grant", "logs"]).text.contains("now <hidden>"));
     assert_eq!(server.connections(), 0);
 }

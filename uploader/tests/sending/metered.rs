@@ -46,7 +46,8 @@ struct Far {
 impl Far {
     fn new(more: &str) -> Far {
         let proxy = Server::start(std::iter::repeat_n(status(503, "", ""), 9));
-        let world = World::new(&format!("[Upload]\nUrl=https://crash.example.org/submit\n{more}"));
+        let world =
+            World::new(&format!("[Upload]\nProtocol=socorro\nUrl=https://crash.example.org/submit\n{more}"));
         let id = world.painter().short();
         world.done(&["consent", &id, "--grant", "trail"]);
         Far { world, proxy, id }

@@ -20,7 +20,7 @@ fn outgoing(world: &World, id: ReportId) -> Report {
 #[test]
 fn a_standing_yes_answers_until_it_is_taken_back_and_then_the_question_is_open_again() {
     let server = Server::start([]);
-    let settings = format!("[Upload]\nUrl={}\n", server.url());
+    let settings = format!("[Upload]\nProtocol=socorro\nUrl={}\n", server.url());
     // A server that cannot be reached: what was agreed to waits.
     let world = World::with_server("http://127.0.0.1:1/submit");
     let id = world.painter();
@@ -46,8 +46,10 @@ fn a_standing_yes_answers_until_it_is_taken_back_and_then_the_question_is_open_a
 #[test]
 fn the_administrator_caps_and_locks() {
     let server = Server::start([]);
-    let world =
-        World::new(&format!("[Upload]\nUrl={}\n[Consent]\nDefault=ask\nMax=trail\nLock=yes\n", server.url()));
+    let world = World::new(&format!(
+        "[Upload]\nProtocol=socorro\nUrl={}\n[Consent]\nDefault=ask\nMax=trail\nLock=yes\n",
+        server.url()
+    ));
     let id = world.painter().short();
     assert_eq!(world.run(&["consent", &id, "--grant", "memory"]).code, Some(2));
     let said = world.run(&["consent", "--program", "painter", "--set", "always"]);
@@ -58,10 +60,13 @@ fn the_administrator_caps_and_locks() {
     // One report at a time, a person still decides.
     world.done(&["consent", &id, "--grant", "trail"]);
     // The limit became narrower, then everything is to stay here.
-    world.set(&format!("[Upload]\nUrl={}\n[Consent]\nMax=stack\n", server.url()));
+    world.set(&format!("[Upload]\nProtocol=socorro\nUrl={}\n[Consent]\nMax=stack\n", server.url()));
     let said = world.run(&["send", &id]);
     assert!(said.code == Some(1) && said.text.contains("more than 'stack'"), "{said:?}");
-    world.set(&format!("[Upload]\nUrl={}\n[Consent]\nDefault=never\nLock=yes\n", server.url()));
+    world.set(&format!(
+        "[Upload]\nProtocol=socorro\nUrl={}\n[Consent]\nDefault=never\nLock=yes\n",
+        server.url()
+    ));
     let said = world.run(&["send", &id]);
     assert!(said.code == Some(1) && said.text.contains("lets no report leave it"), "{said:?}");
     assert_eq!(server.connections(), 0);
@@ -113,6 +118,6 @@ fn the_line_at_login_speaks_the_person_s_language_and_only_of_what_waits() {
     // Damaged reports and settings are no reason to bother a login.
     std::fs::write(world.file(first, "consent.json"), "{").unwrap();
     std::fs::write(world.file(first, "bundle.zip"), "x").unwrap();
-    world.set("[Upload]\nUrl=https://crash.example.org/submit\n[Nonsense\n");
+    world.set("[Upload]\nProtocol=socorro\nUrl=https://crash.example.org/submit\n[Nonsense\n");
     assert_eq!(greeted("C"), "1 crash report waits for your answer: foretrace send\n");
 }

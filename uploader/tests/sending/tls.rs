@@ -137,5 +137,5 @@ impl Read for Whole<'_> {
 /// Settings for a server behind TLS.
 pub fn settings(url: &str, certificates: Option<&Path>) -> String {
     let trusted = certificates.map(|file| format!("Certificates={}\n", file.display())).unwrap_or_default();
-    format!("[Upload]\nUrl={url}\n{trusted}")
+    format!("[Upload]\nProtocol=socorro\nUrl={url}\n{trusted}")
 }

@@ -42,7 +42,7 @@ impl World {
 
     /// With a server as the only setting.
     pub fn with_server(url: &str) -> World {
-        World::new(&format!("[Upload]\nUrl={url}\n"))
+        World::new(&format!("[Upload]\nProtocol=socorro\nUrl={url}\n"))
     }
 
     /// Replaces the settings.
