@@ -42,6 +42,7 @@ pub fn threads(
                 .unwrap_or_default(),
             crashed: crashed && index == 0,
             frames: symbolizer.frames(&walk.steps),
+            inner_tid: None,
         });
     }
     if problems.len() > PROBLEM_LIMIT {

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod minidump;
 pub mod module;
 pub mod mounts;
+pub mod numbers;
 pub mod owner;
 pub mod package;
 pub mod process;

@@ -26,6 +26,7 @@ use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
 use crate::minidump::{self, Files, Image};
 use crate::module::Modules;
 use crate::mounts::Blocking;
+use crate::numbers::{self, Numbers};
 use crate::process::{Part, Process, thread_names};
 use crate::reported::{self, Reported};
 use crate::stack::{self, Stack};
@@ -81,6 +82,8 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
     let program = Program { name, exe: (!exe.is_empty()).then_some(exe), pid: process.pid(), package: None };
     let mut all = begun(&request, program, trails, problems);
     let own_root = read(Part::Root) == [1];
+    let status = read(Part::Status);
+    let numbers = numbers::differ(&status).then(|| Numbers::parse(&read(Part::Numbers))).unwrap_or_default();
 
     let blocking = Blocking::parse(&read(Part::MountInfo));
     let start = Instant::now();
@@ -97,6 +100,7 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
             all.parts.extend(had.parts);
             all.problems.extend(had.problems);
             still.find_names(&request, &mut all);
+            numbers.note(&mut all.threads);
             executable = still.executable.take();
         }
         Err(error) => {
@@ -105,7 +109,7 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
             read_surroundings(process, &mut all);
         }
     }
-    state_reason(&request, &mut all);
+    state_reason(&request, &numbers, &mut all);
     describe_machine(&request.machine, &mut all);
     find_package(own_root, executable.as_ref(), &mut all);
     (all, stood_still)
@@ -122,7 +126,7 @@ pub fn orphan(pid: i32, request: Request) -> Collected {
             Err(why) => all.problem("trail", format!("the ring was not read: {why}")),
         }
     }
-    state_reason(&request, &mut all);
+    state_reason(&request, &Numbers::default(), &mut all);
     describe_machine(&request.machine, &mut all);
     all
 }
@@ -148,19 +152,19 @@ fn handed_over(process: &Process, file: &File) -> Result<Snapshot, RingRefused> 
 }
 
 // What the program said is the reason, and where it said so the signature.
-fn state_reason(request: &Request, all: &mut Collected) {
-    if let Some(reported) = said(&all.trails, request) {
+fn state_reason(request: &Request, numbers: &Numbers, all: &mut Collected) {
+    if let Some(reported) = said(&all.trails, request, numbers) {
         all.signature = stated_signature(request.kind, &reported);
         all.message.get_or_insert_with(|| reported.sentence());
     }
 }
 
 // The error or panic that this report is about, as the program recorded it.
-fn said(trails: &[(String, Snapshot)], request: &Request) -> Option<Reported> {
+fn said(trails: &[(String, Snapshot)], request: &Request, numbers: &Numbers) -> Option<Reported> {
     if !matches!(request.kind, Kind::Error | Kind::Panic) {
         return None;
     }
-    let thread = request.thread.map(i32::cast_unsigned);
+    let thread = request.thread.map(|thread| numbers.inner(thread).cast_unsigned());
     trails.iter().filter_map(|(_, snapshot)| reported::last(snapshot, thread)).max_by_key(|said| said.time)
 }
 

@@ -62,11 +62,14 @@ pub enum Part {
     /// How short memory and time are, for the machine and for its control group: name, a tab, the file's content, a
     /// zero byte; repeated.
     Pressure = 17,
+    /// Its threads' numbers: that of the host, a tab, those from the outermost PID namespace to their own, a zero byte;
+    /// repeated.
+    Numbers = 18,
 }
 
 impl Part {
     /// Every part, by number.
-    pub const ALL: [Part; 17] = [
+    pub const ALL: [Part; 18] = [
         Part::Maps,
         Part::Status,
         Part::Stat,
@@ -84,6 +87,7 @@ impl Part {
         Part::Processors,
         Part::Namespaces,
         Part::Pressure,
+        Part::Numbers,
     ];
 
     /// The part with this number.
@@ -116,6 +120,7 @@ impl Part {
             Part::Processors => "the machine's processors",
             Part::Namespaces => "its namespaces",
             Part::Pressure => "the pressure on memory and time",
+            Part::Numbers => "its threads' numbers",
         }
     }
 
@@ -211,6 +216,7 @@ impl Process {
             Part::Processors => return read_bounded(File::open("/proc/cpuinfo")?, part.bound()),
             Part::Namespaces => return self.namespaces(),
             Part::Pressure => return Ok(self.pressure()),
+            Part::Numbers => return self.numbers(),
         };
         let descriptor = openat(&self.directory, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         read_bounded(File::from(descriptor), part.bound())
@@ -287,13 +293,8 @@ impl Process {
 
     fn threads(&self) -> io::Result<Vec<u8>> {
         let mut listing = Vec::new();
-        for thread in numbers(self.directory.as_fd(), "task")?.into_iter().take(65_536) {
-            let name = format!("task/{thread}/comm");
-            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-            let comm = openat(&self.directory, name.as_str(), flags, Mode::empty())
-                .map_err(io::Error::from)
-                .and_then(|descriptor| read_bounded(File::from(descriptor), 64))
-                .unwrap_or_default();
+        for thread in numbers(self.directory.as_fd(), "task")?.into_iter().take(THREADS) {
+            let comm = self.of_thread(thread, "comm", 64).unwrap_or_default();
             let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
             let mut record = [0; THREAD_RECORD];
             record[..4].copy_from_slice(&thread.to_le_bytes());
@@ -302,6 +303,23 @@ impl Process {
             listing.extend_from_slice(&record);
         }
         Ok(listing)
+    }
+
+    fn numbers(&self) -> io::Result<Vec<u8>> {
+        let mut listing = Vec::new();
+        for thread in numbers(self.directory.as_fd(), "task")?.into_iter().take(THREADS) {
+            let status = self.of_thread(thread, "status", 16 << 10).unwrap_or_default();
+            if let Some(all) = field(&status, b"NSpid:") {
+                listing.extend_from_slice(format!("{thread}\t{all}\0").as_bytes());
+            }
+        }
+        Ok(listing)
+    }
+
+    fn of_thread(&self, thread: i32, file: &str, bound: u64) -> io::Result<Vec<u8>> {
+        let path = format!("task/{thread}/{file}");
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        read_bounded(File::from(openat(&self.directory, path.as_str(), flags, Mode::empty())?), bound)
     }
 
     fn shares_root(&self) -> io::Result<bool> {
@@ -320,6 +338,8 @@ impl AsFd for Process {
 }
 
 const THREAD_RECORD: usize = 20;
+/// More threads of a process are not looked at.
+const THREADS: usize = 65_536;
 /// More open descriptors of a process are not looked at.
 const DESCRIPTORS: usize = 4096;
 
@@ -435,6 +455,7 @@ mod tests {
     use std::os::fd::FromRawFd;
 
     use super::*;
+    use crate::numbers::Numbers;
 
     fn own() -> Process {
         Process::open(std::process::id() as i32).unwrap()
@@ -483,6 +504,8 @@ mod tests {
         assert_eq!(innermost_pid(&process.read(Part::Status).unwrap()), Some(std::process::id()));
         let threads = thread_names(&process.read(Part::Threads).unwrap());
         assert!(threads.iter().any(|(thread, name)| *thread == process.pid() && !name.is_empty()));
+        let numbers = Numbers::parse(&process.read(Part::Numbers).unwrap());
+        assert_eq!(numbers.inner(process.pid()), process.pid());
         assert_eq!(process.read(Part::Root).unwrap(), [1]);
         let exe = std::env::current_exe().unwrap();
         assert_eq!(process.read(Part::Executable).unwrap(), exe.as_os_str().as_bytes());

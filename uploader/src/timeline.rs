@@ -38,8 +38,7 @@ impl Timeline {
     pub fn read<R: Read + Seek>(bundle: &mut BundleReader<R>, report: &Report) -> Timeline {
         let mut trails = Trails::read(bundle);
         let named = report.threads.iter().filter(|thread| !thread.name.is_empty());
-        let threads =
-            named.filter_map(|thread| Some((u32::try_from(thread.tid).ok()?, thread.name.clone()))).collect();
+        let threads = named.filter_map(|thread| Some((thread.trail_tid()?, thread.name.clone()))).collect();
         let problems = std::mem::take(&mut trails.problems);
         Timeline { trails, threads, problems }
     }

@@ -156,6 +156,9 @@ pub struct Signal {
 pub struct Thread {
     /// Its ID on the host.
     pub tid: i32,
+    /// Its ID in its own PID namespace, where that is another one: what it calls itself in the trail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_tid: Option<i32>,
     /// Its name, where it could be read.
     #[serde(default)]
     pub name: String,
@@ -163,6 +166,13 @@ pub struct Thread {
     pub crashed: bool,
     /// Innermost first.
     pub frames: Vec<Frame>,
+}
+
+impl Thread {
+    /// The number that its events in the trail bear.
+    pub fn trail_tid(&self) -> Option<u32> {
+        u32::try_from(self.inner_tid.unwrap_or(self.tid)).ok()
+    }
 }
 
 /// One frame of a backtrace. An inlined call has a frame of its own, before the one it was inlined into.

@@ -25,7 +25,7 @@ pub fn report(event: &Value) -> Option<Report> {
     if let Some(exception) = exception {
         let tid = exception.get("thread_id").and_then(Value::as_i64).and_then(|tid| i32::try_from(tid).ok());
         let frames = frames(exception);
-        threads.push(Thread { tid: tid.unwrap_or(0), name: String::new(), crashed: true, frames });
+        threads.push(Thread { tid: tid.unwrap_or(0), crashed: true, frames, ..Thread::default() });
     }
     for thread in listed.into_iter().flatten().take(MOST) {
         let tid =
@@ -33,7 +33,7 @@ pub fn report(event: &Value) -> Option<Report> {
         let name = text(thread, "/name").unwrap_or_default();
         match threads.first_mut().filter(|first| first.tid == tid && exception.is_some()) {
             Some(first) => first.name = name,
-            None => threads.push(Thread { tid, name, crashed: false, frames: frames(thread) }),
+            None => threads.push(Thread { tid, name, frames: frames(thread), ..Thread::default() }),
         }
     }
     let words = exception.and_then(|exception| text(exception, "/value"));

@@ -203,7 +203,7 @@ impl Timeline {
 
 impl Lane {
     fn of(thread: u32, report: &Report) -> Lane {
-        let known = report.threads.iter().find(|known| u32::try_from(known.tid) == Ok(thread));
+        let known = report.threads.iter().find(|known| known.trail_tid() == Some(thread));
         Lane {
             thread,
             name: known

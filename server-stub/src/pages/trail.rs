@@ -113,7 +113,7 @@ fn table(trail: &Trail, report: &Report, events: &[&Event], caption: &str) -> Ma
 
 fn row(trail: &Trail, report: &Report, event: &Event, moment: u64) -> Markup {
     let kind = trail.kind_of(event);
-    let known = report.threads.iter().find(|thread| u32::try_from(thread.tid) == Ok(event.thread));
+    let known = report.threads.iter().find(|thread| thread.trail_tid() == Some(event.thread));
     let level = words::level(kind.level);
     html! {
         tr class=(level) {

@@ -297,9 +297,10 @@ fn source(file: &str) -> String {
 }
 
 fn thread_name(thread: &Thread) -> String {
+    let inside = thread.inner_tid.map(|tid| format!(" ({tid} inside)")).unwrap_or_default();
     match thread.name.as_str() {
-        "" => thread.tid.to_string(),
-        name => format!("{} {}", thread.tid, escape(name)),
+        "" => format!("{}{inside}", thread.tid),
+        name => format!("{}{inside} {}", thread.tid, escape(name)),
     }
 }
 

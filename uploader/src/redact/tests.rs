@@ -144,6 +144,7 @@ fn report() -> Report {
         surroundings: Some(Surroundings { unit: Some("marianne.service".into()), ..Surroundings::default() }),
         threads: vec![Thread {
             tid: 4242,
+            inner_tid: None,
             name: "worker of marianne".into(),
             crashed: true,
             frames: vec![

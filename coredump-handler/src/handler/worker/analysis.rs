@@ -41,7 +41,7 @@ impl Worker<'_> {
     fn last_words(&mut self, held: &Held) {
         let Some(crashed) = held.head.as_ref().and_then(CoreHead::crashed) else { return };
         let snapshots = self.collected.trails.iter().map(|(_, snapshot)| snapshot);
-        let thread = u32::try_from(crashed.tid).unwrap_or_default();
+        let thread = u32::try_from(held.numbers.inner(crashed.tid)).unwrap_or_default();
         if let Some(message) = last_words::of_panic(self.task.crash, thread, snapshots) {
             self.collected.kind = Kind::Panic;
             self.collected.message = Some(message);
@@ -51,13 +51,10 @@ impl Worker<'_> {
     fn threads(&mut self, held: &Held) {
         let Some(head) = held.head.as_ref().filter(|head| !head.threads.is_empty()) else {
             // Without the core's notes nobody knows who crashed.
-            let thread = |(tid, name): &(i32, String)| Thread {
-                tid: *tid,
-                name: name.clone(),
-                crashed: false,
-                frames: Vec::new(),
-            };
+            let thread =
+                |(tid, name): &(i32, String)| Thread { tid: *tid, name: name.clone(), ..Thread::default() };
             self.collected.threads = held.names.iter().map(thread).collect();
+            held.numbers.note(&mut self.collected.threads);
             self.collected.signature = self.signature(held);
             return;
         };
@@ -68,6 +65,7 @@ impl Worker<'_> {
             backtrace::threads(head, &held.names, modules, &held.stacks, &Nothing, true);
         self.collected.problems.extend(problems);
         self.collected.threads = threads;
+        held.numbers.note(&mut self.collected.threads);
         self.collected.signature = self.signature(held);
     }
 

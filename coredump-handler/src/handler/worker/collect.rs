@@ -19,6 +19,7 @@ use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
 use crate::minidump;
 use crate::module::Modules;
 use crate::mounts::Blocking;
+use crate::numbers::{self, Numbers};
 use crate::process::{Part, thread_names};
 use crate::reported;
 use crate::stack::{self, Stack};
@@ -39,6 +40,7 @@ pub(super) struct Held {
     pub(super) modules: Option<Modules>,
     pub(super) stacks: Vec<Stack>,
     pub(super) names: Vec<(i32, String)>,
+    pub(super) numbers: Numbers,
     pub(super) executable: Option<File>,
     pub(super) own_root: bool,
     // The mapped files that are images, each once, by the names that the process has for them.
@@ -61,6 +63,7 @@ impl Worker<'_> {
 
         self.at(Stage::Head);
         held.head = self.head();
+        self.numbers(&mut held);
         let blocking = self.part(Part::MountInfo).map(|text| Blocking::parse(&text)).unwrap_or_default();
 
         self.at(Stage::Images);
@@ -174,6 +177,22 @@ impl Worker<'_> {
                 self.collected.problem("core", with_source(&error));
                 None
             }
+        }
+    }
+
+    // In a PID namespace of its own the core has the process's own numbers for its threads.
+    fn numbers(&mut self, held: &mut Held) {
+        if !held.status.as_deref().is_some_and(numbers::differ) {
+            return;
+        }
+        held.numbers = Numbers::parse(&self.part(Part::Numbers).unwrap_or_default());
+        let Some(head) = &mut held.head else { return };
+        let unknown = held.numbers.outward(head);
+        if unknown > 0 {
+            let what = format!(
+                "{unknown} threads have their own numbers here, not the host's: they could not be matched"
+            );
+            self.collected.problem("threads", what);
         }
     }
 
