@@ -83,7 +83,10 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
     let mut all = begun(&request, program, trails, problems);
     let own_root = read(Part::Root) == [1];
     let status = read(Part::Status);
-    let numbers = numbers::differ(&status).then(|| Numbers::parse(&read(Part::Numbers))).unwrap_or_default();
+    let numbers = match numbers::differ(&status) {
+        true => Numbers::parse(&read(Part::Numbers)),
+        false => Numbers::default(),
+    };
 
     let blocking = Blocking::parse(&read(Part::MountInfo));
     let start = Instant::now();

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_innermost_number_is_a_threads_own_and_swapped_numbers_are_not_confused() {
-        let numbers = Numbers::parse(b"900\t900 17 2\0002\t2 18 900\0torn\0x\ty\0");
+        let numbers = Numbers::parse(b"900\t900 17 2\x002\t2 18 900\0torn\0x\ty\0");
         assert_eq!((numbers.inner(900), numbers.inner(2), numbers.inner(7)), (2, 900, 7));
         let mut head = head(&[2, 900, 5]);
         assert_eq!(numbers.outward(&mut head), 1);

@@ -18,6 +18,7 @@ use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::maps::Mapping;
 
+pub mod capabilities;
 mod rights;
 mod surroundings;
 

@@ -1,5 +1,7 @@
-//! The broker: root's hands for a worker that has no rights. It answers numeric questions about one process, opens what
+//! The broker: the hands of a worker that has no rights. It answers numeric questions about one process, opens what
 //! that process could open, and parses nothing.
+//!
+//! It is no longer root: the worker's own user with the six capabilities that this takes (`privileges`).
 //!
 //! It does not hold the core's pipe: should it hang on a page that never comes, the crashed process is let go all the
 //! same. What it reads goes into the locker, what it opens goes over the channel as a descriptor.
@@ -27,6 +29,8 @@ pub struct Broker<'a> {
     pub process: &'a Process,
     /// Its user.
     pub uid: u32,
+    /// Whom to run as: user and group.
+    pub user: (u32, u32),
     /// Where it leaves what it reads.
     pub locker: &'a mut Locker,
     /// Whether it may read from the process's memory: arguments, environment, memory itself.
@@ -38,11 +42,11 @@ pub struct Broker<'a> {
 impl Broker<'_> {
     /// Answers until the worker is gone.
     pub fn serve(mut self) -> i32 {
-        if super::sandbox::keep_only(&self.descriptors()).is_err() {
+        let ready = super::sandbox::keep_only(&self.descriptors())
+            .and_then(|()| super::privileges::become_broker(self.user.0, self.user.1));
+        if ready.is_err() {
             return 1;
         }
-        // Where this fails the supervisor still ends us when the worker is gone.
-        let _ = super::bind_to_parent();
         while let Ok(Some((question, _))) = self.channel.receive::<Question>() {
             let (answer, descriptor) = self.answer(question);
             if self.channel.send(&answer, descriptor.as_ref().map(AsFd::as_fd)).is_err() {

@@ -27,7 +27,7 @@ use super::locker::Locker;
 use super::share::{Share, slots_of_a_user};
 use super::whole::{Held, Plan, Seat};
 use super::worker::{Effort, Task};
-use super::{group, logs, share, storm};
+use super::{group, logs, privileges, share, storm};
 use crate::assemble::{Collected, assemble};
 use crate::journal;
 use crate::owner::{Credentials, owner};
@@ -73,6 +73,7 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
     let credentials = process.as_ref().and_then(|process| process.read(Part::Auxv).ok());
     let credentials = credentials.as_deref().and_then(Credentials::from_auxv);
     let plan = Plan::of(crash, &places, &settings, process.as_ref(), credentials);
+    problems.extend(privileges::reduce_supervisor(plan.starts_another()));
     let mut supervisor = Supervisor {
         crash,
         places,
@@ -263,6 +264,7 @@ impl Supervisor<'_> {
                 channel: asked,
                 process,
                 uid: self.crash.uid,
+                user: unprivileged_user(),
                 locker: &mut self.locker,
                 memory: effort.memory,
                 kernel_log,

@@ -90,6 +90,11 @@ impl Plan {
         self.keep || self.plain_core || self.previous.is_some()
     }
 
+    /// Whether another program gets it.
+    pub fn starts_another(&self) -> bool {
+        self.previous.is_some()
+    }
+
     /// Gives the core to all who want it, and waits until they have it.
     pub fn carry_out(&self, held: &Held<'_>, places: &Places, settings: &Settings, seat: Option<Seat>) {
         let until = Instant::now() + LONGEST;

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 
+use super::capabilities::{self, Capability};
 use super::{MappingRefused, Part, Process, field, reopened};
 
 impl Process {
@@ -67,36 +68,48 @@ impl Rights {
         Some(Rights { user: *user, group: *group, groups: numbers(b"Groups:")? })
     }
 
-    /// Gives this thread these rights, and root's up, until the answer is dropped. A process that is not root keeps its
-    /// own, which it cannot have more of.
+    /// Gives this thread these rights, and its own up, until the answer is dropped. Who may not do so keeps its own,
+    /// which it cannot have more of.
     fn borrow(&self) -> io::Result<Borrowed> {
-        if !nix::unistd::geteuid().is_root() {
-            return Ok(Borrowed { earlier: None });
+        if !capabilities::is_effective(Capability::SETUID) {
+            return Ok(Borrowed::default());
         }
-        let earlier: Vec<libc::gid_t> =
+        let groups: Vec<libc::gid_t> =
             nix::unistd::getgroups()?.into_iter().map(|group| group.as_raw()).collect();
         set_groups(&self.groups)?;
-        let borrowed = Borrowed { earlier: Some(earlier) };
-        // The kernel takes the capabilities that override permissions away with user 0, and gives them back with it.
-        if set_user(libc::SYS_setfsgid, self.group) && set_user(libc::SYS_setfsuid, self.user) {
-            Ok(borrowed)
-        } else {
-            Err(io::Error::from_raw_os_error(libc::EPERM))
+        let mut borrowed = Borrowed { groups: Some(groups), ..Borrowed::default() };
+        borrowed.group = Some(set_user(libc::SYS_setfsgid, self.group)?);
+        // Of root's own processes the files are opened with the right to read whatever there is.
+        if self.user != 0 {
+            borrowed.user = Some(set_user(libc::SYS_setfsuid, self.user)?);
+            capabilities::switch(Capability::DAC_OVERRIDE, false)?;
+            capabilities::switch(Capability::DAC_READ_SEARCH, false)?;
         }
+        Ok(borrowed)
     }
 }
 
+// What this thread was before, as far as it has changed.
+#[derive(Default)]
 struct Borrowed {
-    earlier: Option<Vec<libc::gid_t>>,
+    groups: Option<Vec<libc::gid_t>>,
+    group: Option<u32>,
+    user: Option<u32>,
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        if let Some(earlier) = &self.earlier {
-            // Where one of these fails the thread goes on with fewer rights than it had.
-            set_user(libc::SYS_setfsuid, 0);
-            set_user(libc::SYS_setfsgid, 0);
-            let _ = set_groups(earlier);
+        // Where one of these fails the thread goes on with fewer rights than it had.
+        if let Some(user) = self.user {
+            let _ = set_user(libc::SYS_setfsuid, user);
+            let _ = capabilities::switch(Capability::DAC_READ_SEARCH, true);
+            let _ = capabilities::switch(Capability::DAC_OVERRIDE, true);
+        }
+        if let Some(group) = self.group {
+            let _ = set_user(libc::SYS_setfsgid, group);
+        }
+        if let Some(groups) = &self.groups {
+            let _ = set_groups(groups);
         }
     }
 }
@@ -108,14 +121,18 @@ fn set_groups(groups: &[libc::gid_t]) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-// Both calls answer who it was before, and say nothing of errors: asked again with a number that nobody has, they
+// Answers who it was before. Both calls do, and say nothing of errors: asked again with a number that nobody has, they
 // change nothing.
-fn set_user(call: libc::c_long, number: u32) -> bool {
+fn set_user(call: libc::c_long, number: u32) -> io::Result<u32> {
     // SAFETY: takes a number.
-    unsafe { libc::syscall(call, number) };
+    let before = unsafe { libc::syscall(call, number) };
     // SAFETY: takes a number.
     let now = unsafe { libc::syscall(call, u32::MAX) };
-    now == i64::from(number)
+    if now == i64::from(number) {
+        u32::try_from(before).map_err(io::Error::other)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EPERM))
+    }
 }
 
 #[cfg(test)]

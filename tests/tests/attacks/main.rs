@@ -6,6 +6,7 @@ mod links;
 mod names;
 mod own_crash;
 mod owners;
+mod privileges;
 mod roots;
 mod slots;
 

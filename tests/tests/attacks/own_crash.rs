@@ -1,7 +1,6 @@
 //! The handler's own crash: a report all the same where anything of it is left, and never another handler.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,28 +15,38 @@ use super::{Sleeper, USER, handler, victim};
 const NOBODY: u32 = 65_534;
 
 /// A handler at work, waiting for a core that does not come.
-fn at_work(world: &World, sleeper: &Sleeper) -> Result<Child> {
+pub fn at_work(world: &World, sleeper: &Sleeper) -> Result<Child> {
     let mut handler = handler(world, sleeper.0.id(), USER, 1);
     Ok(handler.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?)
 }
 
-/// Its child that runs as `uid`: nobody is the worker, root the broker.
-fn child_of(handler: &Child, uid: u32) -> Result<Pid> {
+/// Which of a handler's children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Worker,
+    Broker,
+}
+
+/// The handler's child that is this part, once it has become so: both are nobody, and the broker has capabilities.
+pub fn child_of(handler: &Child, part: Part) -> Result<Pid> {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(3) {
         for (pid, parent) in processes()? {
-            let owner = fs::metadata(format!("/proc/{pid}/task/{pid}")).map(|found| found.uid());
-            // Not dumpable, so its directory is root's; `status` says who it is.
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let user =
-                status.lines().find_map(|line| line.strip_prefix("Uid:\t")?.split('\t').next()?.parse().ok());
-            if parent == handler.id() && owner.is_ok() && user == Some(uid) {
+            let user = field(&status, "Uid").and_then(|users| users.split('\t').next()?.parse().ok());
+            let capable = field(&status, "CapEff").is_some_and(|held| held.contains(|c| c != '0'));
+            if parent == handler.id() && user == Some(NOBODY) && capable == (part == Part::Broker) {
                 return Ok(Pid::from_raw(pid as i32));
             }
         }
         thread::sleep(Duration::from_millis(5));
     }
-    anyhow::bail!("the handler has no child of user {uid}")
+    anyhow::bail!("the handler has no {part:?}")
+}
+
+/// The value of a line of `/proc/PID/status`.
+pub fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"))
 }
 
 /// All processes and their parents.
@@ -63,18 +72,18 @@ fn problems_of_the_only_report(world: &World) -> Result<String> {
 
 #[test]
 fn a_worker_or_broker_that_crashes_costs_no_report_and_makes_none() -> Result<()> {
-    for uid in [NOBODY, 0] {
+    for part in [Part::Worker, Part::Broker] {
         let world = Installed::new()?;
         let sleeper = Sleeper::start(USER)?;
         let mut handler = at_work(&world, &sleeper)?;
-        kill(child_of(&handler, uid)?, Signal::SIGABRT)?;
+        kill(child_of(&handler, part)?, Signal::SIGABRT)?;
         // The core has ended; what still works goes on.
         drop(handler.stdin.take());
-        ensure!(handler.wait()?.success(), "the handler failed with its child of user {uid}");
+        ensure!(handler.wait()?.success(), "the handler failed with its {part:?}");
         thread::sleep(Duration::from_millis(300));
         let problems = problems_of_the_only_report(&world)?;
         let said = problems.contains("SIGABRT") && problems.contains("tried again");
-        ensure!(said, "no word of the child of user {uid}: {problems}");
+        ensure!(said, "no word of the {part:?}: {problems}");
     }
     Ok(())
 }
@@ -84,7 +93,7 @@ fn a_supervisor_that_crashes_takes_its_children_along_and_starts_no_handler() ->
     let world = Installed::new()?;
     let sleeper = Sleeper::start(USER)?;
     let mut handler = at_work(&world, &sleeper)?;
-    let children = [child_of(&handler, NOBODY)?, child_of(&handler, 0)?];
+    let children = [child_of(&handler, Part::Worker)?, child_of(&handler, Part::Broker)?];
     kill(Pid::from_raw(handler.id() as i32), Signal::SIGABRT)?;
     ensure!(!handler.wait()?.success(), "the handler survived");
     let began = Instant::now();
