@@ -2,14 +2,14 @@
 //!
 //! Used by every road to a report. Reads no process that runs: stacks were copied, images were opened.
 
-use foretrace_report::schema::{Problem, Thread};
+use foretrace_report::schema::{Frame, Problem, Thread, Trust};
 
 use crate::core::CoreHead;
 use crate::memory::{Copied, Memory};
 use crate::module::Modules;
 use crate::stack::Stack;
-use crate::symbol::Symbolizer;
-use crate::unwind::Unwinder;
+use crate::symbol::{self, Symbolizer};
+use crate::unwind::{Step, Unwinder};
 
 /// Problems about single threads; what exceeds it is only counted.
 const PROBLEM_LIMIT: usize = 8;
@@ -51,4 +51,52 @@ pub fn threads(
         problems.push(Problem::new("threads", format!("{more} more threads have incomplete backtraces")));
     }
     (threads, problems)
+}
+
+/// A backtrace that the program noted itself when it panicked, as return addresses. `true`: what the panic's own
+/// machinery called could be told apart, and was left out.
+pub fn stated(addresses: &[u64], modules: &Modules) -> (Vec<Frame>, bool) {
+    let step = |ip: &u64| Step { ip: *ip, trust: Trust::Stated, lookup: ip.wrapping_sub(1) };
+    let steps: Vec<Step> = addresses.iter().map(step).collect();
+    let mut frames = symbol::symbolize(&steps, modules);
+    let is_entry = |frame: &Frame| frame.function.as_deref().is_some_and(enters_a_panic);
+    // The innermost one: a panic may be on its way through a destructor when the next begins.
+    let entry = frames.iter().position(is_entry);
+    if let Some(entry) = entry {
+        frames.drain(..=entry);
+    }
+    (frames, entry.is_some())
+}
+
+// Where the standard library is entered: all that is farther in is its own, and the hooks.
+fn enters_a_panic(function: &str) -> bool {
+    let plain = function.split('<').next().unwrap_or(function).trim_end_matches("::");
+    matches!(
+        plain.trim_start_matches("__rustc::"),
+        "rust_begin_unwind" | "std::panicking::panic_handler" | "std::panicking::begin_panic"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stated_address_in_no_module_is_kept_as_an_address() {
+        let (frames, named) = stated(&[0x10, 0, u64::MAX], &Modules::default());
+        let shown: Vec<_> = frames.iter().map(|frame| (frame.ip.as_str(), frame.module.as_deref())).collect();
+        assert_eq!(shown, [("0x10", None), ("0x0", None), ("0xffffffffffffffff", None)]);
+        assert!(!named && frames.iter().all(|frame| frame.trust == Trust::Stated));
+    }
+
+    #[test]
+    fn a_panic_is_entered_under_each_name_that_its_entry_has_had() {
+        for name in ["__rustc::rust_begin_unwind", "std::panicking::begin_panic::<&str>"] {
+            assert!(enters_a_panic(name), "{name}");
+        }
+        for name in ["std::panicking::begin_panic_handler::{{closure}}", "core::panicking::panic_fmt", "f<T>"]
+        {
+            assert!(!enters_a_panic(name), "{name}");
+        }
+    }
 }

@@ -12,9 +12,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use foretrace_report::ReportId;
-use foretrace_report::schema::{Kind, Problem, Program, Surroundings};
+use foretrace_report::schema::{Kind, Problem, Program, Surroundings, Thread};
 use foretrace_report::signature::{Cause, signature};
 use foretrace_ring::Snapshot;
+use foretrace_ring::layout::REPORT_FRAMES;
 
 use crate::assemble::Collected;
 use crate::core::{CoreHead, EM_AARCH64, EM_X86_64, ThreadState, auxv_entries};
@@ -104,15 +105,16 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
             all.problems.extend(had.problems);
             still.find_names(&request, &mut all);
             numbers.note(&mut all.threads);
+            state_reason(&request, &numbers, &still.modules, &mut all);
             executable = still.executable.take();
         }
         Err(error) => {
             all.problem("threads", format!("no backtraces and no memory: {error}"));
             read_state(process, &request, &mut all);
             read_surroundings(process, &mut all);
+            state_reason(&request, &numbers, &Modules::default(), &mut all);
         }
     }
-    state_reason(&request, &numbers, &mut all);
     describe_machine(&request.machine, &mut all);
     find_package(own_root, executable.as_ref(), &mut all);
     (all, stood_still)
@@ -129,7 +131,7 @@ pub fn orphan(pid: i32, request: Request) -> Collected {
             Err(why) => all.problem("trail", format!("the ring was not read: {why}")),
         }
     }
-    state_reason(&request, &Numbers::default(), &mut all);
+    state_reason(&request, &Numbers::default(), &Modules::default(), &mut all);
     describe_machine(&request.machine, &mut all);
     all
 }
@@ -155,10 +157,32 @@ fn handed_over(process: &Process, file: &File) -> Result<Snapshot, RingRefused> 
 }
 
 // What the program said is the reason, and where it said so the signature.
-fn state_reason(request: &Request, numbers: &Numbers, all: &mut Collected) {
-    if let Some(reported) = said(&all.trails, request, numbers) {
-        all.signature = stated_signature(request.kind, &reported);
-        all.message.get_or_insert_with(|| reported.sentence());
+fn state_reason(request: &Request, numbers: &Numbers, modules: &Modules, all: &mut Collected) {
+    let Some(reported) = said(&all.trails, request, numbers) else { return };
+    all.signature = stated_signature(request.kind, &reported);
+    all.message.get_or_insert_with(|| reported.sentence());
+    if !reported.frames.is_empty() {
+        state_frames(request, &reported, modules, all);
+    }
+}
+
+// A thread that caught its panic has gone on or ended: what it noted then says more than where it is now.
+fn state_frames(request: &Request, reported: &Reported, modules: &Modules, all: &mut Collected) {
+    let (frames, named) = backtrace::stated(&reported.frames, modules);
+    if named {
+        all.signature =
+            signature(&Cause { kind: request.kind, signal: None, stack_overflow: false }, &frames);
+    }
+    let tid = request.thread.unwrap_or_default();
+    if reported.frames.len() == REPORT_FRAMES {
+        all.problem("threads", format!("thread {tid}: only its {REPORT_FRAMES} innermost frames were noted"));
+    }
+    match all.threads.iter_mut().find(|thread| thread.tid == tid) {
+        Some(thread) => (thread.frames, thread.crashed) = (frames, true),
+        None => {
+            let ended = Thread { tid, inner_tid: None, name: String::new(), crashed: true, frames };
+            all.threads.insert(0, ended);
+        }
     }
 }
 

@@ -136,6 +136,7 @@ impl Module {
 }
 
 /// All ELF images of a process.
+#[derive(Default)]
 pub struct Modules {
     modules: Vec<Module>,
     // Executable ranges, sorted: where a return address may point, also in code that is no module's.

@@ -1,5 +1,6 @@
 //! What a program itself said: the recorder's `foretrace:report` events and the annotations in a ring's snapshot.
 
+use foretrace_ring::layout::REPORT_FRAMES;
 use foretrace_ring::trail::{Privacy, Trail, Value};
 use foretrace_ring::{Snapshot, metadata};
 
@@ -16,6 +17,8 @@ pub struct Reported {
     pub message: String,
     /// Where in the source, as `file:line:column`.
     pub location: String,
+    /// Where the thread was: return addresses, innermost first, at most [`REPORT_FRAMES`]. None where it did not say.
+    pub frames: Vec<u64>,
 }
 
 impl Reported {
@@ -40,16 +43,24 @@ pub fn last(snapshot: &Snapshot, thread: Option<u32>) -> Option<Reported> {
         let own = kind.id == metadata::REPORT_ID && kind.provider == metadata::INTERNAL_PROVIDER;
         let fits = own && thread.is_none_or(|thread| thread == event.thread);
         match (fits, event.values.as_slice()) {
-            (true, [Value::Unsigned(kind), Value::Text(message), Value::Text(location)]) => Some(Reported {
-                time: event.time,
-                thread: event.thread,
-                kind: *kind,
-                message: message.clone(),
-                location: location.clone(),
-            }),
+            (true, [Value::Unsigned(kind), Value::Text(message), Value::Text(location), rest @ ..]) => {
+                Some(Reported {
+                    time: event.time,
+                    thread: event.thread,
+                    kind: *kind,
+                    message: message.clone(),
+                    location: location.clone(),
+                    frames: rest.first().map(addresses).unwrap_or_default(),
+                })
+            }
             _ => None,
         }
     })
+}
+
+fn addresses(value: &Value) -> Vec<u64> {
+    let Value::Bytes(bytes) = value else { return Vec::new() };
+    bytes.as_chunks().0.iter().take(REPORT_FRAMES).map(|word| u64::from_le_bytes(*word)).collect()
 }
 
 /// What the program noted about itself and nobody needs to be asked about, as (key, value).
@@ -59,4 +70,17 @@ pub fn public_annotations(trails: &[(String, Snapshot)]) -> Vec<(String, String)
         .filter(|note| note.privacy == Privacy::Public)
         .map(|note| (note.key.clone(), note.value.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_stated_frames_no_more_are_taken_than_a_recorder_writes_and_half_an_address_is_none() {
+        let forged = Value::Bytes(vec![1; 8 * (REPORT_FRAMES + 1) + 3]);
+        assert_eq!(addresses(&forged), [0x0101_0101_0101_0101; REPORT_FRAMES]);
+        assert!(addresses(&Value::Bytes(vec![1; 7])).is_empty());
+        assert!(addresses(&Value::Text("0x1".into())).is_empty());
+    }
 }

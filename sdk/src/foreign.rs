@@ -11,11 +11,10 @@ use foretrace_ring::metadata::EventDecl;
 use foretrace_ring::reader::AttachmentClass;
 use foretrace_ring::trail::Level;
 
-use crate::report::{self, Kind};
 use crate::span::{self, Name, Phase};
 use crate::thread::{self, Thread};
 use crate::writer::{self, MAX_EVENT};
-use crate::{attachment, ring, site, switches};
+use crate::{attachment, report, ring, site, switches};
 
 /// Where a thread's state has its frame, its epoch, and its first level's commit word, base and limit.
 pub const THREAD_LAYOUT: [usize; 5] = [
@@ -59,7 +58,7 @@ pub fn next_span() -> u64 {
 
 /// [`report_error`](fn@crate::report_error) from a place that another compiler knows.
 pub fn report_error(message: &str, file: &str, line: u32) -> bool {
-    report::report_at(Kind::Error, message, file, line)
+    report::report_error_at(message, file, line)
 }
 
 /// [`attach_address`](crate::attach_address), until [`detach`]. False: there is no room, or no such name.

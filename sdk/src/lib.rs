@@ -35,6 +35,7 @@
 mod annotation;
 mod atomic;
 mod attachment;
+mod backtrace;
 mod batch;
 mod clock;
 mod entry;

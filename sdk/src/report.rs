@@ -10,6 +10,7 @@ use std::panic::PanicHookInfo;
 
 use foretrace_ring::layout::{AT_REFUSED_REPORTS, AT_REPORTS, REPORT_ERROR, REPORT_ID, REPORT_PANIC};
 
+use crate::backtrace::Backtrace;
 use crate::{clock, record, ring, spawn};
 
 /// Reports that one process may start in a minute.
@@ -51,7 +52,7 @@ impl Kind {
 #[track_caller]
 pub fn report_error(message: &str) -> bool {
     let caller = Location::caller();
-    report(Kind::Error, message, caller)
+    report_error_at(message, caller.file(), caller.line())
 }
 
 /// [`report_error`](fn@crate::report_error) with the arguments of `format!`.
@@ -75,15 +76,17 @@ macro_rules! report_error {
 #[track_caller]
 pub fn report_formatted(message: Arguments<'_>) -> bool {
     let caller = Location::caller();
+    let report = |message: &str| report_error_at(message, caller.file(), caller.line());
     match message.as_str() {
-        Some(message) => report(Kind::Error, message, caller),
-        None => report(Kind::Error, &message.to_string(), caller),
+        Some(message) => report(message),
+        None => report(&message.to_string()),
     }
 }
 
 /// Has a report made of every panic from now on, before the hooks that were there. A second call does nothing.
 ///
-/// A panic that ends in an abort becomes one report, not two.
+/// The report has the backtrace of the panic, of up to 64 frames, also where the thread catches it and goes on. A panic
+/// that ends in an abort becomes one report, not two.
 ///
 /// # Signal safety
 /// Not for signal handlers: it allocates.
@@ -106,19 +109,20 @@ fn report_panic(panic: &PanicHookInfo<'_>) {
         (None, Some(message)) => message.as_str(),
         (None, None) => "(not a text)",
     };
-    report(Kind::Panic, message, panic.location().unwrap_or(Location::caller()));
+    let place = panic.location().unwrap_or(Location::caller());
+    report(Kind::Panic, message, (place.file(), place.line()), &Backtrace::here());
 }
 
-fn report(kind: Kind, message: &str, place: &Location<'_>) -> bool {
-    report_at(kind, message, place.file(), place.line())
+/// Reports an error from a place in any language's source.
+pub(crate) fn report_error_at(message: &str, file: &str, line: u32) -> bool {
+    report(Kind::Error, message, (file, line), &Backtrace::none())
 }
 
-/// Reports from a place in any language's source.
-pub(crate) fn report_at(kind: Kind, message: &str, file: &str, line: u32) -> bool {
+fn report(kind: Kind, message: &str, (file, line): (&str, u32), backtrace: &Backtrace) -> bool {
     let Some(ring) = ring::live() else { return false };
     let kind_number = kind as u8;
     let place = Place::of(file, line);
-    record::record_as(ring, REPORT_ID, &(&kind_number, (message, (place.text(), ()))));
+    record::record_as(ring, REPORT_ID, &(&kind_number, (message, (place.text(), (backtrace.bytes(), ())))));
     let started =
         may_start() && ring::descriptor().is_some_and(|descriptor| spawn::capture(kind, descriptor));
     ring.count(if started { AT_REPORTS } else { AT_REFUSED_REPORTS });

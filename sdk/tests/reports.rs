@@ -65,12 +65,16 @@ fn an_error_starts_the_program_and_a_flood_of_them_does_not() {
     let trail = rings::trail(&snapshot);
     assert_eq!(trail.problems, Vec::<String>::new());
     assert_eq!(trail.events.len(), 12);
-    let [Value::Unsigned(0), Value::Text(message), Value::Text(place)] = &trail.events[0].values[..] else {
+    let [Value::Unsigned(0), Value::Text(message), Value::Text(place), Value::Bytes(none)] =
+        &trail.events[0].values[..]
+    else {
         panic!("{:?}", trail.events[0])
     };
-    assert_eq!(message, "the till is empty");
+    assert_eq!((message.as_str(), none.len()), ("the till is empty", 0));
     assert!(place.contains("tests/reports.rs:"), "{place}");
     assert_eq!(trail.events[1].values[..2], [Value::Unsigned(1), Value::Text("no way".into())]);
+    let Value::Bytes(frames) = &trail.events[1].values[3] else { panic!("{:?}", trail.events[1]) };
+    assert!(frames.len() >= 8 * 8, "a panic notes where it came from: {} bytes", frames.len());
     assert_eq!(snapshot.problems.len(), 1, "{:?}", snapshot.problems);
     assert!(snapshot.problems[0].starts_with("7 reports were not started"), "{:?}", snapshot.problems);
 

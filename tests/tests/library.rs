@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use foretrace_report::schema::Trust;
 use foretrace_tests::command::run;
 use foretrace_tests::evidence::{Evidence, check};
 use foretrace_tests::ledger;
@@ -51,6 +52,18 @@ fn a_caught_panic_is_one_report_and_an_aborting_one_is_one_too() -> Result<()> {
     let report = world.info(&id)?;
     ensure!(report["kind"] == "panic", "{report}");
     ensure!(report["message"].as_str().is_some_and(|message| message.contains("index out of")), "{report}");
+    let signature = report["signature"].as_str().unwrap_or_default();
+    ensure!(signature.contains("panicking::look_up"), "{signature}");
+    let evidence = Evidence::open(&world, &id)?;
+    let panicked =
+        evidence.report.threads.iter().find(|thread| thread.crashed).context("no panicking thread")?;
+    let at = |part: &str| {
+        panicked.frames.iter().position(|frame| frame.function.as_deref().is_some_and(|f| f.contains(part)))
+    };
+    ensure!(at("panicking::look_up").is_some_and(|at| at <= 3), "{:?}", panicked.frames);
+    ensure!(at("report_panic").is_none(), "the hook's own frames: {:?}", panicked.frames);
+    ensure!(panicked.frames.iter().all(|frame| frame.trust == Trust::Stated), "{:?}", panicked.frames);
+    ensure!(panicked.frames.iter().any(|frame| frame.line.is_some()), "{:?}", panicked.frames);
 
     let mut aborting = Command::new(&panicking);
     aborting.arg("abort");

@@ -17,6 +17,9 @@ use serde_json::json;
 use crate::moment;
 use crate::output::Paint;
 
+/// A line of text shows no more of a value of bytes; JSON has all of it.
+const SHOWN_BYTES: usize = 64;
+
 /// The decoded trail of a report.
 #[derive(Debug, Default)]
 pub struct Timeline {
@@ -131,6 +134,7 @@ fn value_text(value: &Value) -> String {
         Value::Float(number) => format!("{number:?}"),
         Value::Bool(truth) => truth.to_string(),
         Value::Text(text) => format!("\"{}\"", escape(&text.replace('\\', "\\\\").replace('"', "\\\""))),
+        Value::Bytes(bytes) if bytes.len() > SHOWN_BYTES => format!("{}…", hex(&bytes[..SHOWN_BYTES])),
         Value::Bytes(bytes) => hex(bytes),
         Value::Withheld => "(not recorded)".to_owned(),
     }

@@ -219,6 +219,8 @@ pub enum Trust {
     FramePointer,
     /// A word on the stack that looks like a return address: a guess.
     Scan,
+    /// The program's own word: it noted the frame when it panicked, and has left it since.
+    Stated,
 }
 
 /// A note that a program keeps about itself.

@@ -319,6 +319,8 @@ pub const REPORT_ID: u16 = 0xfffd;
 pub const REPORT_ERROR: u8 = 0;
 /// First field of `foretrace:report`: a panic.
 pub const REPORT_PANIC: u8 = 1;
+/// Last field of `foretrace:report`: no more frames than these, the innermost.
+pub const REPORT_FRAMES: usize = 64;
 
 /// The smallest pool, in bytes.
 pub const MIN_POOL: u64 = 16 * BLOCK_SIZE as u64;

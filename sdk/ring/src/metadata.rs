@@ -29,7 +29,9 @@ use crate::trail::{Level, Privacy};
 pub const FIRST_INTERNAL_ID: u16 = 0xff00;
 /// The event that says which thread the events behind it belong to: `foretrace:thread { u32 tid }`.
 pub const THREAD_ID: u16 = 0xfffe;
-/// The event of a reported error or panic: `foretrace:report { u8 kind, text message, text location }`.
+/// The event of a reported error or panic: `foretrace:report { u8 kind, text message, text location, bytes frames }`.
+/// The frames are return addresses of eight bytes each, innermost first, at most
+/// [`REPORT_FRAMES`](crate::layout::REPORT_FRAMES); none where the thread can still be asked.
 pub const REPORT_ID: u16 = 0xfffd;
 /// The provider of the recorder's own event types.
 pub const INTERNAL_PROVIDER: &str = "foretrace";
@@ -295,6 +297,7 @@ const REPORT: EventDecl<'_> = EventDecl {
         FieldDecl { name: "kind", kind: FieldKind::U8, privacy: Privacy::Public },
         FieldDecl { name: "message", kind: FieldKind::Text, privacy: Privacy::Public },
         FieldDecl { name: "location", kind: FieldKind::Text, privacy: Privacy::Public },
+        FieldDecl { name: "frames", kind: FieldKind::Bytes, privacy: Privacy::Public },
     ],
 };
 

@@ -207,6 +207,7 @@ pub fn trust(frame: &Frame) -> (&'static str, &'static str) {
         Trust::FramePointer => {
             ("by frame pointer", "Found by following frame pointers: likely, not certain.")
         }
+        Trust::Stated => ("", "Noted by the thread itself when it panicked."),
         Trust::Scan => {
             ("guess", "A word on the stack that looks like a return address: it may never have been called.")
         }

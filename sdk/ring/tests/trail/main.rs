@@ -174,10 +174,12 @@ fn a_thread_change_counts_until_the_packet_ends_and_is_no_event() {
 #[test]
 fn a_reported_error_is_an_event() {
     let mut packet = Packet::new(0, 7);
-    packet.event(65533, 1, &[Wire::U8(2), Wire::Text("no disk".into()), Wire::Text("a.rs:1".into())]);
+    let frames = Wire::Bytes(0x1234_u64.to_le_bytes().to_vec());
+    packet.event(65533, 1, &[Wire::U8(2), Wire::Text("no disk".into()), Wire::Text("a.rs:1".into()), frames]);
     let trail = decode_one(PREAMBLE, &packet.finish(0));
     assert_eq!(trail.kind_of(&trail.events[0]).name, "report");
     assert_eq!(trail.events[0].values[1], Value::Text("no disk".into()));
+    assert_eq!(trail.events[0].values[3], Value::Bytes(vec![0x34, 0x12, 0, 0, 0, 0, 0, 0]));
 }
 
 #[test]

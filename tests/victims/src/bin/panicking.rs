@@ -21,14 +21,19 @@ fn main() {
     let panicked = thread::Builder::new()
         .name("indexer".into())
         .spawn(|| {
-            let shelf = [1, 2, 3];
             let asked = std::hint::black_box(7);
             event!(info, "looking up", place = asked as u64);
-            shelf[asked]
+            look_up(asked)
         })
         .expect("a thread can be started")
         .join();
     assert!(panicked.is_err());
     event!(info, "went on");
     thread::sleep(Duration::from_millis(500));
+}
+
+#[inline(never)]
+fn look_up(place: usize) -> u32 {
+    let shelf = [1, 2, 3];
+    shelf[place]
 }
