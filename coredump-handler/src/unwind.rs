@@ -147,9 +147,9 @@ impl<'m> Unwinder<'m> {
             if circle.closes(ip, sp) {
                 break End::Circle;
             }
-            self.left -= 1;
             let lookup = if exact { ip } else { ip.wrapping_sub(1) };
             let rules = self.rules_at(lookup, machine);
+            self.left = self.left.saturating_sub(rules.as_ref().map_or(1, |rules| rules.cost));
             let trampoline = match &rules {
                 Some(rules) => rules.signal,
                 None => guess.is_signal_return(ip),

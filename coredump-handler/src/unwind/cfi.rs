@@ -18,8 +18,10 @@ use crate::module::{FrameSections, Module, Section, SectionReader};
 
 /// A file with more entries and no search table is not of this world.
 const INDEX_LIMIT: usize = 1 << 20;
-/// glibc's signal frames need 3 operations.
-const EXPRESSION_LIMIT: u32 = 1000;
+/// glibc's signal frames need 3 operations, a linkage table's entries 11.
+const EXPRESSION_LIMIT: u32 = 100;
+/// What one expression costs of a walk's steps.
+const EXPRESSION_COST: u64 = 16;
 
 type Entry<'m> = FrameDescriptionEntry<SectionReader<'m>>;
 type Program<'m> = Expression<SectionReader<'m>>;
@@ -28,6 +30,8 @@ type Program<'m> = Expression<SectionReader<'m>>;
 pub(super) struct Rules<'m> {
     /// Whether the address lies in a signal trampoline.
     pub signal: bool,
+    /// What applying them costs, in steps of a walk.
+    pub cost: u64,
     cfa: Cfa<'m>,
     registers: Box<[Rule<'m>]>,
     encoding: Encoding,
@@ -214,9 +218,13 @@ impl<'m> Tables<'m> {
                 Some(_) => Rule::Unknown,
             }
         };
-        let registers = (0..self.machine.count).map(rule_of).collect();
+        let registers: Box<[Rule<'m>]> = (0..self.machine.count).map(rule_of).collect();
+        let programs =
+            registers.iter().filter(|rule| matches!(rule, Rule::AtProgram(_) | Rule::IsProgram(_)));
+        let programs = programs.count() + usize::from(matches!(cfa, Cfa::Program(_)));
+        let cost = 1 + EXPRESSION_COST * programs as u64;
         let (signal, encoding) = (entry.is_signal_trampoline(), entry.cie().encoding());
-        Some(Rules { signal, cfa, registers, encoding, bias: self.bias, machine: self.machine })
+        Some(Rules { signal, cost, cfa, registers, encoding, bias: self.bias, machine: self.machine })
     }
 }
 
