@@ -20,7 +20,7 @@ use crate::assemble::{Collected, assemble};
 use crate::process::Process;
 use crate::successor::{Seen, Watch};
 use crate::system::Machine;
-use crate::{import, live, successor};
+use crate::{import, live, successor, symbol};
 
 /// Makes foretrace reports of errors, panics, live processes and core files
 #[derive(Debug, Parser)]
@@ -44,6 +44,19 @@ enum Command {
     Snapshot(Snapshot),
     /// Make a report from a core file
     Import(Import),
+    /// Name places in a file by the separate debug file on the standard input: started by `foretrace symbols`
+    #[command(hide = true)]
+    Names(Names),
+}
+
+#[derive(Debug, Args)]
+struct Names {
+    /// The file's build-id in hex, which the debug file must bear
+    #[arg(long, value_name = "HEX")]
+    build_id: String,
+    /// Distances from the module's start
+    #[arg(value_name = "OFFSET")]
+    offsets: Vec<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +120,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Command::Report(reporting) => report(&places, reporting)?,
         Command::Snapshot(snapshot) => Some(snapshot_of(&places, snapshot)?),
         Command::Import(from) => Some(import_from(&places, from)?),
+        Command::Names(names) => return name(&names),
     };
     match made {
         Some(made) if !quiet => print(&made, arguments.json),
@@ -209,6 +223,19 @@ fn import_from(places: &Places, arguments: Import) -> Result<Made> {
     write(places, collected)?.publish()
 }
 
+// The file came from a network: this process gives up what it could do beside reading it.
+fn name(arguments: &Names) -> Result<()> {
+    let file = inherited(0)?;
+    crate::handler::sandbox::confine().context("this process cannot give up its rights")?;
+    let named = symbol::named_by(file, &arguments.build_id, &arguments.offsets)
+        .context("it is no debug information of that build-id")?;
+    let mut out = std::io::stdout().lock();
+    for calls in named {
+        writeln!(out, "{}", serde_json::to_string(&calls)?)?;
+    }
+    Ok(out.flush()?)
+}
+
 // A report that is written but not yet visible.
 struct Written {
     incoming: Incoming,
@@ -261,7 +288,7 @@ fn print(made: &Made, json: bool) -> Result<()> {
 // Opened anew and read-only, so that the inherited descriptor's state does not matter.
 fn inherited(number: u32) -> Result<File> {
     let path = Path::new("/proc/self/fd").join(number.to_string());
-    File::open(path).with_context(|| format!("descriptor {number} of the ring cannot be opened"))
+    File::open(path).with_context(|| format!("descriptor {number} cannot be opened"))
 }
 
 fn now() -> Result<(u32, String)> {

@@ -21,8 +21,8 @@ use foretrace_report::schema::Problem;
 use crate::maps::Mapping;
 use crate::memory::Memory;
 
-pub(crate) use debug::DebugFile;
 pub use debug::Places;
+pub(crate) use debug::{DebugFile, shared};
 pub(crate) use dwarf::DwarfSections;
 pub(crate) use image::{Headers, Image, Load};
 pub(crate) use section::{Section, SectionReader};

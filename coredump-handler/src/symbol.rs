@@ -12,10 +12,12 @@ mod dwarf;
 mod table;
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 
-use foretrace_report::schema::{Frame, Trust};
+use foretrace_report::schema::{Call, Frame, Trust};
 
-use crate::module::{Module, Modules};
+use crate::module::{self, DwarfSections, Image, Module, Modules, Places};
 use crate::unwind::Step;
 use dwarf::DebugInfo;
 use table::SymbolTable;
@@ -23,6 +25,26 @@ use table::SymbolTable;
 /// Names one thread's frames. For more than one use a [`Symbolizer`], which remembers what it has read.
 pub fn symbolize(steps: &[Step], modules: &Modules) -> Vec<Frame> {
     Symbolizer::new(modules).frames(steps)
+}
+
+/// Names places in a file by its separate debug file: for each distance from the module's start the calls there,
+/// innermost first. `None` where the file is no debug information of the build-id, in hex.
+pub fn named_by(debug_file: File, build_id: &str, offsets: &[u64]) -> Option<Vec<Vec<Call>>> {
+    let image = Image::from_file(debug_file)?;
+    if !image.build_ids().iter().any(|id| module::hex(id) == build_id) {
+        return None;
+    }
+    let shared = module::shared(&image, Path::new("/"), Places::System);
+    let sections = DwarfSections::new(&image, shared.as_ref());
+    let sources = Sources {
+        info: sections.as_ref().and_then(DebugInfo::new),
+        tables: SymbolTable::new(&image).into_iter().collect(),
+    };
+    let start = image.headers.first_address();
+    let known = |calls: &Vec<Call>| calls.iter().any(|call| call.function.is_some());
+    let calls =
+        |offset: &u64| Some(sources.calls(start.wrapping_add(*offset))).filter(known).unwrap_or_default();
+    Some(offsets.iter().map(calls).collect())
 }
 
 /// Names the frames of one process.
@@ -38,14 +60,6 @@ pub struct Symbolizer<'m> {
 struct Sources<'m> {
     info: Option<DebugInfo<'m>>,
     tables: Vec<SymbolTable>,
-}
-
-// One call that an address stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Call {
-    function: Option<String>,
-    file: Option<String>,
-    line: Option<u32>,
 }
 
 impl<'m> Symbolizer<'m> {

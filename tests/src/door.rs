@@ -23,11 +23,19 @@ impl Door {
     /// # Errors
     /// A port that cannot be had.
     pub fn before(server: &Server) -> Result<Door> {
+        Door::to(&server.address)
+    }
+
+    /// The same before any server at this address.
+    ///
+    /// # Errors
+    /// As [`Door::before`].
+    pub fn to(address: &str) -> Result<Door> {
+        let behind = address.strip_prefix("http://").context("no http address")?.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = format!("http://{}", listener.local_addr()?);
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
-        let behind = server.address.strip_prefix("http://").context("no http address")?.to_owned();
         thread::spawn(move || {
             for guest in listener.incoming().flatten() {
                 counter.fetch_add(1, Ordering::SeqCst);

@@ -37,6 +37,8 @@ pub enum Command {
     Dump(Dump),
     /// Open a report's minidump in lldb, or its whole core in gdb where one was kept
     Debug(Debug),
+    /// Ask debuginfod servers for the names that a report lacks, after saying what they would be told
+    Symbols(Symbols),
     /// Show exactly what would leave this machine, and what would be taken out
     Preview(Preview),
     /// Answer whether a report may be sent, now or for a program from now on
@@ -141,6 +143,16 @@ pub struct Debug {
     /// The debugger to use (also: FORETRACE_DEBUGGER)
     #[arg(long, value_name = "PROGRAM")]
     pub debugger: Option<String>,
+}
+
+/// Arguments of `symbols`.
+#[derive(Args, Debug)]
+pub struct Symbols {
+    /// The report
+    pub id: String,
+    /// Ask the servers without a question before
+    #[arg(long)]
+    pub ask: bool,
 }
 
 /// Which classes of data are meant.

@@ -24,7 +24,7 @@ use crate::redact::Outgoing;
 use crate::{comment, consent, moment, outgoing, receipt, sentence};
 
 /// How long a question waits for its answer.
-const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
+pub const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// What an answer came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,12 @@ pub fn question(context: &Context, report: &ReportDir, content: &Report) -> Resu
     })
 }
 
+/// Drops what was typed before a question was there: it is no answer to it.
+pub fn forget_keys(terminal: &File) {
+    // A terminal that cannot do it has nothing to lose.
+    let _ = tcflush(terminal, FlushArg::TCIFLUSH);
+}
+
 /// Asks at the terminal, and takes the answer; `None` while somebody is asked elsewhere.
 ///
 /// # Errors
@@ -112,9 +118,7 @@ pub fn at_terminal(context: &Context, report: &ReportDir, content: &Report) -> R
     let Some(_turn) = Turn::take(report)? else { return Ok(None) };
     let question = question(context, report, content)?;
     let terminal = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // What was typed before the question was there is no answer to it. A terminal that cannot do it has
-    // nothing to lose.
-    let _ = tcflush(&terminal, FlushArg::TCIFLUSH);
+    forget_keys(&terminal);
     let mut input = BufReader::new(Patient::new(terminal, THINKING_TIME));
     let mut desk = Terminal { context, report };
     let choice = prompt::ask(&mut input, &mut io::stdout().lock(), &question, &context.words, &mut desk)?;

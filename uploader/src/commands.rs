@@ -8,5 +8,6 @@ pub mod info;
 pub mod list;
 pub mod manual;
 pub mod status;
+pub mod symbols;
 pub mod trace;
 pub mod vacuum;

@@ -240,7 +240,8 @@ fn write(
     Ok(report.write_atomically(CONSENT, &serde_json::to_vec_pretty(&consent)?)?)
 }
 
-fn who() -> String {
+/// Who answers: this user's name, or the number where there is none.
+pub fn who() -> String {
     let uid = nix::unistd::getuid();
     match nix::unistd::User::from_uid(uid) {
         Ok(Some(user)) => user.name,

@@ -11,6 +11,7 @@ mod moment;
 mod output;
 mod sentence;
 mod state;
+mod symbols;
 mod timeline;
 mod words;
 
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Trace(trace) => commands::trace::run(&context, &trace),
         Command::Dump(dump) => commands::dump::run(&context, &dump),
         Command::Debug(debug) => commands::debug::run(&context, &debug),
+        Command::Symbols(symbols) => commands::symbols::run(&context, &symbols),
         Command::Preview(preview) => outgoing::preview(&context, &preview),
         Command::Consent(consent) => consent::run(&context, &consent),
         Command::Comment(comment) => comment::run(&context, &comment),

@@ -8,6 +8,7 @@
 
 mod erasure;
 mod held;
+mod inquiry;
 mod verified;
 
 use std::fs::File;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use erasure::{erase, issue_erasure};
 use held::Held;
+pub use inquiry::inquire;
 pub use verified::{Agreed, Load, Torn, Verified};
 
 /// Writes the receipt for these bytes.

@@ -1,7 +1,7 @@
 //! The one file that speaks HTTP, and so the one file through which anything leaves.
 //!
 //! Owns connections, time limits, the bandwidth limit and what an address may look like.
-//! [`Transport::exchange`] takes a [`Verified`] request by value: there is no way to hand it bytes that nobody
+//! [`Transport::exchange`] and [`Transport::fetch`] take a [`Verified`] request by value: there is no way to hand it bytes that nobody
 //! agreed to, nor to send them to another server than the receipt's. To the body it adds this framing and nothing
 //! else: the request line, `Host`, `User-Agent` (`foretrace/<version>`), `Accept`, `Content-Length`, and the
 //! headers that the dialect wants: `Content-Type`, `Content-Encoding: gzip`, `X-Sentry-Auth` with the key from
@@ -12,7 +12,8 @@
 mod address;
 mod parcel;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,11 +104,26 @@ impl Transport {
         verified: Verified,
         progress: impl FnMut(u64) + Send + Sync + Unpin + 'static,
     ) -> Outcome {
+        self.converse(verified, progress, None)
+    }
+
+    /// The same for a request whose answer is a file: with status 200 it is written to `file`, `limit` bytes at most.
+    pub fn fetch(&mut self, verified: Verified, file: &mut File, limit: u64) -> Outcome {
+        self.converse(verified, |_| {}, Some((file, limit)))
+    }
+
+    fn converse(
+        &mut self,
+        verified: Verified,
+        progress: impl FnMut(u64) + Send + Sync + Unpin + 'static,
+        into: Option<(&mut File, u64)>,
+    ) -> Outcome {
         let address = match Address::within(verified.url(), verified.agreed()) {
             Ok(address) => address,
             Err(error) => return Outcome::Unreached { why: error.to_string() },
         };
-        let patience = self.manner.whole(verified.length());
+        let expected = into.as_ref().map_or(0, |(_, limit)| *limit);
+        let patience = self.manner.whole(verified.length().saturating_add(expected));
         let client = match self.client(address.is_near()) {
             Ok(client) => client,
             Err(why) => return Outcome::Unreached { why },
@@ -129,9 +145,12 @@ impl Transport {
                 let parcel = Parcel::new(verified.into_load(), length, &trace, &self.budget, progress);
                 request = request.body(Body::wrap(parcel));
             }
-            match request.send().await {
-                Ok(answer) => read(answer).await,
-                Err(error) => failure(&error, &address, &trace),
+            match (request.send().await, into) {
+                (Ok(answer), Some((file, limit))) if answer.status() == 200 => {
+                    keep(answer, file, limit, &address).await
+                }
+                (Ok(answer), _) => read(answer).await,
+                (Err(error), _) => failure(&error, &address, &trace),
             }
         })
     }
@@ -190,6 +209,34 @@ async fn read(mut answer: Response) -> Outcome {
         }
     }
     Outcome::Answered(Answer { status, headers, body })
+}
+
+/// Writes an answer to a file as it comes.
+async fn keep(mut answer: Response, file: &mut File, limit: u64, address: &Address) -> Outcome {
+    let broken = |why: String| Outcome::Broken { why, body_left: true };
+    let host = || escape(address.host());
+    let too_long = || broken(format!("{} sends more than {limit} bytes: it is not taken", host()));
+    if answer.content_length().is_some_and(|length| length > limit) {
+        return too_long();
+    }
+    let mut room = limit;
+    loop {
+        match answer.chunk().await {
+            Ok(Some(piece)) => {
+                let Some(left) = room.checked_sub(piece.len() as u64) else { return too_long() };
+                room = left;
+                if let Err(error) = file.write_all(&piece) {
+                    return broken(format!("what {} sends cannot be kept: {error}", host()));
+                }
+            }
+            Ok(None) => {
+                return Outcome::Answered(Answer { status: 200, headers: Vec::new(), body: Vec::new() });
+            }
+            Err(error) => {
+                return broken(format!("the connection to {} broke off: {}", host(), cause(&error)));
+            }
+        }
+    }
 }
 
 fn failure(error: &reqwest::Error, address: &Address, trace: &Trace) -> Outcome {

@@ -84,3 +84,26 @@ login-waiting = { $count ->
     [one] 1 Absturzbericht wartet auf Ihre Antwort: foretrace send
    *[other] { $count } Absturzberichte warten auf Ihre Antwort: foretrace send
 }
+
+## Namen aus Debug-Informationen.
+symbols-lack = { $count ->
+    [one] 1 Aufruf hat keinen Namen.
+   *[other] { $count } Aufrufe haben keine Namen.
+}
+symbols-would-tell = Debug-Informationen können sie benennen. Diese Server würden danach gefragt:
+symbols-told = Sie erführen die Build-IDs dieser Dateien und sonst nichts:
+symbols-question = Fragen? (j/n)
+symbols-yes = j ja y yes
+symbols-not-asked = Niemand wurde gefragt.
+symbols-how-to-ask = ohne Antwort wird niemand gefragt: foretrace symbols --ask { $id }
+symbols-forbidden = die Einstellungen lassen niemanden fragen ([Symbols] Debuginfod=no)
+symbols-no-server = kein Server ist genannt: setzen Sie [Symbols] Debuginfod=https://… in /etc/foretrace.conf oder DEBUGINFOD_URLS
+symbols-no-cache = für Debug-Informationen fehlt ein Ort: setzen Sie HOME oder XDG_CACHE_HOME
+symbols-unknown = kein Server hat seine Debug-Informationen
+symbols-complete = Keinem Aufruf fehlt ein Name, den Debug-Informationen geben könnten.
+symbols-named = { $named } von { $lacked } Aufrufen haben jetzt Namen: foretrace info { $id }
+info-named-later = { $count ->
+    [one] 1 Aufruf wurde später benannt, mit Debug-Informationen von einem Server.
+   *[other] { $count } Aufrufe wurden später benannt, mit Debug-Informationen von Servern.
+}
+info-nameless = Einige Aufrufe haben keine Namen; Server kennen sie vielleicht: foretrace symbols { $id }

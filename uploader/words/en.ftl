@@ -84,3 +84,26 @@ login-waiting = { $count ->
     [one] 1 crash report waits for your answer: foretrace send
    *[other] { $count } crash reports wait for your answer: foretrace send
 }
+
+## Names from debug information.
+symbols-lack = { $count ->
+    [one] 1 frame has no name.
+   *[other] { $count } frames have no names.
+}
+symbols-would-tell = Debug information may name them. These servers would be asked for it:
+symbols-told = They would be told the build-ids of these files, and nothing else:
+symbols-question = Ask them? (y/n)
+symbols-yes = y yes
+symbols-not-asked = Nobody was asked.
+symbols-how-to-ask = nobody is asked without an answer: foretrace symbols --ask { $id }
+symbols-forbidden = the settings let nobody be asked ([Symbols] Debuginfod=no)
+symbols-no-server = no server is named: set [Symbols] Debuginfod=https://… in /etc/foretrace.conf, or DEBUGINFOD_URLS
+symbols-no-cache = there is no place for debug information: set HOME or XDG_CACHE_HOME
+symbols-unknown = no server has its debug information
+symbols-complete = No frame lacks a name that debug information could give.
+symbols-named = { $named } of { $lacked } frames have names now: foretrace info { $id }
+info-named-later = { $count ->
+    [one] 1 frame was named later, by debug information from a server.
+   *[other] { $count } frames were named later, by debug information from servers.
+}
+info-nameless = Some frames have no names; servers may know them: foretrace symbols { $id }

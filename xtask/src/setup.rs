@@ -22,6 +22,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "chromium", purpose: "to open the report's page" },
     Need { package: "clang", purpose: "to compile the C header with a second compiler" },
     Need { package: "dbus-daemon", purpose: "a session bus for the desktop's question" },
+    Need { package: "debuginfod", purpose: "a server that has debug information" },
     Need { package: "openssl", purpose: "certificates for a server behind TLS" },
     Need { package: "fuse3", purpose: "for a victim whose stack never answers" },
     Need { package: "g++", purpose: "to compile the C header as C++" },

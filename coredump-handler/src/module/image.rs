@@ -23,6 +23,7 @@ const MEMORY_IMAGE_LIMIT: u64 = 16 << 20;
 /// Compressed debug information beyond this is left alone.
 const DECOMPRESSED_LIMIT: u64 = 512 << 20;
 
+const PAGE: u64 = 4096;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
@@ -85,6 +86,11 @@ impl Headers {
             }
         }
         Some(headers)
+    }
+
+    /// Where the image starts: the page of its lowest segment.
+    pub(crate) fn first_address(&self) -> u64 {
+        self.loads.iter().map(|load| load.address & !(PAGE - 1)).min().unwrap_or(0)
     }
 
     /// The build-id in a process's memory, where the image lies `bias` bytes above its own addresses.

@@ -135,6 +135,23 @@ pub enum Phase {
     Erasure,
 }
 
+/// `symbols.json`: the receipts for asking for names that a report lacks, one a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolInquiry {
+    /// The report whose frames lack names.
+    pub report: ReportId,
+    /// The debuginfod server's address.
+    pub server: String,
+    /// All that it is told: that somebody wants these files' debug information. Build-ids in hex.
+    pub build_ids: Vec<String>,
+    /// Who agreed: a user name or uid.
+    pub who: String,
+    /// How.
+    pub how: How,
+    /// When, RFC 3339 in UTC.
+    pub when: String,
+}
+
 /// One part of the body that leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyPart {

@@ -30,7 +30,9 @@ pub use error::{FindError, StoreError};
 pub use incoming::{Incoming, Owner, Published, StoreKind};
 pub use lock::UploaderLock;
 pub use places::Places;
-pub use report_dir::{BUNDLE, COMMENT, CONSENT, DELIVERY, ERASURE, OUTGOING, ReportDir, SALT};
+pub use report_dir::{
+    BUNDLE, COMMENT, CONSENT, DELIVERY, ERASURE, NAMES, OUTGOING, ReportDir, SALT, SYMBOLS,
+};
 pub use settings::{Settings, Warning};
 pub use shelf::{Listing, Store};
 pub use tally::{Admission, Candidate, Counted, CrashKey, admit, settle};

@@ -28,17 +28,23 @@ pub const SALT: &str = "salt";
 
 /// The receipt for asking a server to erase its copy.
 pub const ERASURE: &str = "erasure.json";
+/// The receipts for asking for names that it lacks.
+pub const SYMBOLS: &str = "symbols.json";
+/// Names that were found later.
+pub const NAMES: &str = "names.json";
 /// What the person wrote about it.
 pub const COMMENT: &str = "comment.txt";
 
 /// The files of a report directory that may change, and how long each may be.
-const CHANGEABLE: [(&str, u64); 6] = [
+const CHANGEABLE: [(&str, u64); 8] = [
     (CONSENT, 64 << 20),
     (DELIVERY, 1 << 20),
     (OUTGOING, 2 << 30),
     (SALT, 4096),
     (ERASURE, 1 << 20),
     (COMMENT, 4096),
+    (SYMBOLS, 1 << 20),
+    (NAMES, 64 << 20),
 ];
 
 /// A report in a store.
@@ -173,8 +179,7 @@ impl ReportDir {
         counted.map(Some).ok_or_else(|| self.shelf.untrusted(&name, "it is no count of crashes"))
     }
 
-    /// All of [`CONSENT`], [`DELIVERY`], [`OUTGOING`], [`SALT`], [`ERASURE`] or [`COMMENT`]; `None` where it is not
-    /// there.
+    /// All of one of the files that may change, such as [`CONSENT`] or [`NAMES`]; `None` where it is not there.
     ///
     /// # Errors
     /// A file that cannot be read, is a link, no regular file or too long; any other name.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub storage: Storage,
     /// `[Capture]`
     pub capture: Capture,
+    /// `[Symbols] Debuginfod=`
+    pub debuginfod: Debuginfod,
     /// `[Privacy]`
     pub privacy: Privacy,
 }
@@ -105,8 +107,18 @@ pub struct Capture {
     pub ignore: Vec<String>,
     /// `PlainCore=`: executables and units whose crashes also leave a plain core in their current directory.
     pub plain_core: Vec<String>,
-    /// `Debuginfod=`: whether symbols may be asked of the network, after consent.
-    pub debuginfod: bool,
+}
+
+/// Where names that a report lacks may be asked for, after consent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Debuginfod {
+    /// Where the environment's `DEBUGINFOD_URLS` says, as other tools do.
+    #[default]
+    Environment,
+    /// Nowhere.
+    Never,
+    /// `Debuginfod=`: at these servers, in this order.
+    Servers(Vec<String>),
 }
 
 /// What is left out of what leaves.
@@ -168,13 +180,7 @@ impl Default for Storage {
 
 impl Default for Capture {
     fn default() -> Self {
-        Capture {
-            timeout: Duration::from_secs(8),
-            chain: false,
-            ignore: Vec::new(),
-            plain_core: Vec::new(),
-            debuginfod: false,
-        }
+        Capture { timeout: Duration::from_secs(8), chain: false, ignore: Vec::new(), plain_core: Vec::new() }
     }
 }
 
@@ -329,10 +335,8 @@ impl Settings {
             ("Capture", "Timeout") => {
                 self.capture.timeout = timeout(value).ok_or_else(|| bad("from 1s to 10s"))?
             }
-            ("Capture", "Debuginfod") if reset => self.capture.debuginfod = default.capture.debuginfod,
-            ("Capture", "Debuginfod") => {
-                self.capture.debuginfod = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?;
-            }
+            ("Symbols", "Debuginfod") if reset => self.debuginfod = Debuginfod::Environment,
+            ("Symbols", "Debuginfod") => self.debuginfod = debuginfod(value).map_err(bad)?,
             ("Privacy", "EnvironmentAllow") if reset => self.privacy.environment_allow.clear(),
             ("Privacy", "EnvironmentAllow") => {
                 self.privacy.environment_allow.extend(value.split_whitespace().map(str::to_owned));
@@ -346,7 +350,7 @@ impl Settings {
                 });
             }
             ("Privacy", "Recipient") => self.privacy.recipient = (!reset).then(|| value.clone()),
-            ("Upload" | "Consent" | "Storage" | "Capture" | "Privacy", _) => {
+            ("Upload" | "Consent" | "Storage" | "Capture" | "Symbols" | "Privacy", _) => {
                 return Err(format!("'{key}' is no setting in [{section}]; the line is ignored"));
             }
             _ => {
@@ -394,6 +398,14 @@ fn url(text: &str) -> Option<String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let plain = text.bytes().all(|b| b.is_ascii_graphic());
     (plain && !rest.is_empty() && !rest.starts_with('/')).then(|| text.to_owned())
+}
+
+fn debuginfod(text: &str) -> Result<Debuginfod, &'static str> {
+    if quantity::boolean(text) == Some(false) {
+        return Ok(Debuginfod::Never);
+    }
+    let servers: Option<Vec<String>> = text.split_whitespace().map(url).collect();
+    servers.map(Debuginfod::Servers).ok_or("addresses of servers, or no")
 }
 
 fn repeats(text: &str) -> Option<u32> {

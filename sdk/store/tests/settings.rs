@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use foretrace_report::bundle::BundleWriter;
 use foretrace_report::{Class, ReportId};
-use foretrace_store::settings::CoreStorage;
+use foretrace_store::settings::{CoreStorage, Debuginfod};
 use foretrace_store::vacuum::Reason;
 use foretrace_store::{
     Incoming, Owner, Places, Settings, Standing, StandingAnswer, StandingAnswers, StoreKind, UploaderLock,
@@ -41,7 +41,7 @@ fn every_key_is_understood() {
     let (settings, warnings) = load(&[(
         "etc/foretrace.conf",
         "[Upload]\nUrl=https://crash.example/submit\nProtocol=socorro\n[Consent]\nDefault=never\nMax=trail\nLock=yes\n\
-         [Storage]\nMaxUse=2G\nKeepFree=512M\nMaxAge=2w\nCore=keep\n[Capture]\nTimeout=5s\nDebuginfod=on\n\
+         [Storage]\nMaxUse=2G\nKeepFree=512M\nMaxAge=2w\nCore=keep\n[Capture]\nTimeout=5s\n[Symbols]\nDebuginfod=https://a.example http://127.0.0.1:8002\n\
          [Privacy]\nEnvironmentAllow=APP_* MODE\nEnvironmentAllow=LEVEL\nRedact=gone\nRedact=\n\
          Redact=a b+\nRecipient=age1xyz\n",
     )]);
@@ -56,11 +56,13 @@ fn every_key_is_understood() {
         (settings.storage.max_age, settings.storage.core),
         (Duration::from_secs(1_209_600), CoreStorage::Keep)
     );
-    assert_eq!((settings.capture.timeout, settings.capture.debuginfod), (Duration::from_secs(5), true));
+    assert_eq!(settings.capture.timeout, Duration::from_secs(5));
+    let servers = ["https://a.example", "http://127.0.0.1:8002"].map(str::to_owned).to_vec();
+    assert_eq!(settings.debuginfod, Debuginfod::Servers(servers));
     assert_eq!(settings.privacy.environment_allow, ["APP_*", "MODE", "LEVEL"]);
     let redact: Vec<_> =
         settings.privacy.redact.iter().map(|rule| (rule.pattern.as_str(), rule.line)).collect();
-    assert_eq!(redact, [("a b+", 21)]);
+    assert_eq!(redact, [("a b+", 22)]);
     assert_eq!(settings.privacy.recipient.as_deref(), Some("age1xyz"));
 }
 

@@ -1,4 +1,4 @@
-//! `snapshot` and `import`: both are foretrace-capture's work; here it is found and started.
+//! `snapshot`, `import` and names: all are foretrace-capture's work; here it is found and started.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,11 @@ pub fn import(context: &Context, arguments: &Import) -> Result<ExitCode> {
     replace(command)
 }
 
-fn command(context: &Context) -> Result<Command> {
+/// foretrace-capture, ready to be given its arguments.
+///
+/// # Errors
+/// It is not installed.
+pub fn command(context: &Context) -> Result<Command> {
     let program = std::env::var_os("FORETRACE_CAPTURE")
         .map(PathBuf::from)
         .or_else(|| candidates().into_iter().find(|path| path.is_file()))

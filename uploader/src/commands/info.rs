@@ -16,6 +16,7 @@ use crate::arguments::Info;
 use crate::context::Context;
 use crate::output::{self, Paint};
 use crate::state::{Document, State};
+use crate::symbols::{self, Names};
 use crate::timeline::Timeline;
 use crate::words::Words;
 use crate::{moment, sentence, whole_core};
@@ -45,11 +46,17 @@ pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
         serde_json::from_slice::<Report>(&json)?;
         writeln!(out, "{}", escape_json(&String::from_utf8_lossy(&json)))?;
     } else {
-        let report = bundle.report().map_err(StoreError::from)?;
+        let mut report = bundle.report().map_err(StoreError::from)?;
+        let names = Names::read(&report_dir).unwrap_or_else(|error| {
+            output::complain(&format!("{error:#}"));
+            Names::default()
+        });
+        let named = names.apply(&mut report);
         let timeline = Timeline::read(&mut bundle, &report);
         let page = Page {
             id: report_dir.id(),
             report: &report,
+            named,
             paint: Paint::standard(),
             zone: TimeZone::system(),
             words: &context.words,
@@ -64,6 +71,8 @@ struct Page<'a> {
     // The directory's: what the report says of itself is only its word.
     id: ReportId,
     report: &'a Report,
+    // How many frames have got their names since it was made.
+    named: usize,
     paint: Paint,
     zone: TimeZone,
     words: &'a Words,
@@ -171,11 +180,22 @@ impl Page<'_> {
             self.heading(&heading, out)?;
             self.frames(&group[0].frames, FRAMES.1, out)?;
         }
+        self.about_names(out)?;
         let unsaid: usize = groups.iter().skip(GROUPS).map(Vec::len).sum();
         if unsaid > 0 {
             writeln!(out, "\n{unsaid} more threads: foretrace info {} --json", self.id.short())?;
         }
         Ok(())
+    }
+
+    fn about_names(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.named > 0 {
+            writeln!(out, "\n{}", self.words.count("info-named-later", self.named))?;
+        }
+        match symbols::lacking(self.report).iter().map(|lack| lack.frames).sum() {
+            0 => Ok(()),
+            _ => writeln!(out, "\n{}", self.words.tell("info-nameless", &[("id", &self.id.short())])),
+        }
     }
 
     fn frames(&self, frames: &[Frame], limit: usize, out: &mut impl Write) -> io::Result<()> {
