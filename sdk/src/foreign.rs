@@ -11,10 +11,11 @@ use foretrace_ring::metadata::EventDecl;
 use foretrace_ring::reader::AttachmentClass;
 use foretrace_ring::trail::Level;
 
+use crate::given::Time;
 use crate::span::{self, Name, Phase};
 use crate::thread::{self, Thread};
 use crate::writer::{self, MAX_EVENT};
-use crate::{attachment, report, ring, site, switches};
+use crate::{attachment, clock, given, report, ring, site, switches};
 
 /// Where a thread's state has its frame, its epoch, and its first level's commit word, base and limit.
 pub const THREAD_LAYOUT: [usize; 5] = [
@@ -93,14 +94,39 @@ pub fn count_cut() {
 pub struct Place(writer::Place);
 
 /// Finds a place for an event of `size` bytes, header included. `here` is the call site's stack pointer. `None`:
-/// recording is off, or the event was discarded and counted.
-pub fn place(size: usize, here: u64) -> Option<Place> {
+/// recording is off, or the event was discarded and counted. `given`: its time, unless that is too early or too late.
+pub fn place(size: usize, here: u64, given: Option<u64>) -> Option<Place> {
     let ring = ring::live()?;
     if size > MAX_EVENT {
         ring.count(AT_DISCARDED);
         return None;
     }
-    writer::place(ring, size, here).map(Place)
+    let mut place = writer::place(ring, size, here)?;
+    if let Some(time) = given {
+        place.time = given::in_order(place.level(), time, place.time);
+    }
+    Some(Place(place))
+}
+
+/// [`Time::now`](crate::Time::now) in ticks.
+pub fn now() -> u64 {
+    Time::now().ticks()
+}
+
+/// [`Time::from_monotonic`](crate::Time::from_monotonic) in ticks.
+pub fn time_from_monotonic(nanoseconds: u64) -> u64 {
+    Time::from_monotonic(nanoseconds).ticks()
+}
+
+/// What the kernel's coarse clock says.
+pub fn tick() -> u64 {
+    clock::coarse()
+}
+
+/// The time that an event of the calling thread's first nesting level may have, which records and has a packet, if
+/// `time` is what the caller gives.
+pub fn in_order(time: u64) -> u64 {
+    given::in_order(&thread::current().levels[0], time, clock::ticks())
 }
 
 impl Place {

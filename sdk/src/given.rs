@@ -46,6 +46,11 @@ impl Time {
         let then = ring::live().map(|ring| clock::ticks_at(ring, nanoseconds));
         then.map_or(now, |then| Time(then.min(now.0)))
     }
+
+    /// In the ring's own clock.
+    pub(crate) fn ticks(self) -> u64 {
+        self.0
+    }
 }
 
 /// Gives events their time; made by [`at`].

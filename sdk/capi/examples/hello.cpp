@@ -27,6 +27,8 @@ void greet(const std::string &whom)
 
 int main(int count, char **arguments)
 {
+    const auto started = std::chrono::steady_clock::now();
+
     foretrace::annotate("mode", count > 1 ? "named" : "anonymous");
     for (int i = 1; i < count; i++) {
         try {
@@ -35,6 +37,8 @@ int main(int count, char **arguments)
             ft_event(FT_WARN, "not greeted", ft_field("why", problem.what()), ft_field("number", i));
         }
     }
+    struct ft_clock clock = ft_at(foretrace::time_of(started)); // Told late: recorded behind what came before it.
+    ft_event_with(&clock, FT_DEBUG, "started");
     ft_event(FT_INFO, "done", ft_field("ratio", 0.5f), ft_field("sure", true), ft_secret("password"),
              ft_field("raw", (foretrace::bytes{&count, sizeof count})));
     std::cin.get(); // Until its input ends: `foretrace snapshot` can look at the trail meanwhile.

@@ -15,6 +15,7 @@
 
 #include "foretrace.h"
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -64,6 +65,18 @@ inline bool start_with(std::uint64_t pool) noexcept
 inline bool enabled() noexcept
 {
     return ft_enabled();
+}
+
+/* A moment of the steady clock, for ft_at and ft_set_time; the present, if it is later than that or recording is off.
+ *
+ *     struct ft_clock clock = ft_at(foretrace::time_of(arrived));
+ *     ft_event_with(&clock, FT_INFO, "arrived", ft_field("bytes", bytes));
+ *
+ * Signal safety: may be used in signal handlers. */
+inline ft_time time_of(std::chrono::steady_clock::time_point moment) noexcept
+{
+    const auto since = std::chrono::duration_cast<std::chrono::nanoseconds>(moment.time_since_epoch());
+    return ft_time_from_monotonic(static_cast<std::uint64_t>(since.count()));
 }
 
 /* As ft_annotate: notes something that every later report carries.

@@ -40,6 +40,8 @@ export! {
     "ft_start": crate::start;
     "ft_start_with": crate::start_with;
     "ft_own_ring": crate::own_ring;
+    "ft_now": crate::time::now;
+    "ft_time_from_monotonic": crate::time::from_monotonic;
     "ft_enabled": crate::enabled;
     "ft_annotate": crate::annotate;
     "ft_attach_memory": crate::attachment::attach_memory;
@@ -49,6 +51,9 @@ export! {
     "foretrace_next_span": crate::next_span;
     "foretrace_register": crate::site::register;
     "foretrace_place": crate::place::place;
+    "foretrace_place_at": crate::place::place_at;
     "foretrace_commit": crate::place::commit;
+    "foretrace_tick": crate::time::tick;
+    "foretrace_in_order": crate::time::in_order;
     "foretrace_cut": crate::place::cut;
 }

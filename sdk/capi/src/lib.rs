@@ -11,6 +11,7 @@ mod exports;
 mod place;
 mod site;
 mod text;
+mod time;
 
 use core::ffi::{c_char, c_int};
 

@@ -34,10 +34,38 @@ const _: () = {
 /// # Safety
 /// `slowly` may be written, `size` counts a header, and `site` is one that `foretrace.h` made.
 pub unsafe extern "C" fn place(slowly: *mut Slowly, site: *const Site, size: u64, frame: u64) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { placed(slowly, site, size, frame, None) }
+}
+
+/// `foretrace_place_at`: as [`place`], for an event whose time is given.
+///
+/// # Safety
+/// As of [`place`].
+pub unsafe extern "C" fn place_at(
+    slowly: *mut Slowly,
+    site: *const Site,
+    size: u64,
+    frame: u64,
+    time: u64,
+) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { placed(slowly, site, size, frame, Some(time)) }
+}
+
+/// # Safety
+/// As of [`place`].
+unsafe fn placed(
+    slowly: *mut Slowly,
+    site: *const Site,
+    size: u64,
+    frame: u64,
+    given: Option<u64>,
+) -> *mut u8 {
     // SAFETY: the caller's promise; what others may change is atomic.
     let site = unsafe { &*site };
     let Some(id) = site.number() else { return ptr::null_mut() };
-    let Some(place) = usize::try_from(size).ok().and_then(|size| foreign::place(size, frame)) else {
+    let Some(place) = usize::try_from(size).ok().and_then(|size| foreign::place(size, frame, given)) else {
         if foreign::is_off() {
             site.switch_off();
         }

@@ -48,18 +48,40 @@ fn the_example_in_cpp_records_what_it_says() {
         .iter()
         .map(|event| (trail.kind_of(event).name.as_str(), event.values.as_slice()))
         .collect();
-    let expected: [(&str, &[Value]); 7] = [
+    let expected: [(&str, &[Value]); 8] = [
         ("greet begin", &[Text("world".into()), Unsigned(1)]),
         ("greeting", &[Unsigned(5), Text("w".into()), Unsigned(1)]),
         ("greet end", &[Unsigned(1)]),
         ("greet begin", &[Text("".into()), Unsigned(2)]),
         ("greet end", &[Unsigned(2)]),
         ("not greeted", &[Text("nobody".into()), Signed(2)]),
+        ("started", &[]),
         ("done", &[Float(0.5), Bool(true), Withheld, Bytes(vec![3, 0, 0, 0])]),
     ];
     assert_eq!(said, expected);
     assert_eq!(trail.kind_of(&trail.events[0]).fields[0].privacy, Privacy::Personal);
     hello.end();
+}
+
+#[test]
+fn events_have_the_time_that_their_clock_says_and_stay_in_order() {
+    for link in [["-lforetrace"].as_slice(), &["-O0", "libforetrace.a", "-ldl", "-lm"]] {
+        let program = Running::start("examples/times.c", link, &[], &[]);
+        let (snapshot, trail) = wait_for(&program, "done");
+        assert_eq!((snapshot.recorded, snapshot.discarded), (1 + 3 + 1000 + 5, 0));
+        let times = |name: &str| named(&trail, name).iter().map(|event| event.time).collect::<Vec<_>>();
+        let (rows, steps) = (times("row"), times("step"));
+        assert!(rows.len() == 3 && rows.iter().all(|time| *time == rows[0]), "{rows:?}");
+        assert!(steps.is_sorted() && steps[0] >= rows[0]);
+        let readings = steps.chunk_by(|a, b| a == b).count();
+        assert!(readings < 100, "the clock was read {readings} times for 1,000 events");
+        let [arrived, sampled, early, late, done] =
+            ["arrived", "sampled", "too early", "too late", "done"].map(|name| times(name)[0]);
+        assert!((4_900_000..9_000_000).contains(&(sampled - arrived)), "{arrived} {sampled}");
+        assert_eq!(early, sampled, "not before the last one");
+        assert!(late - arrived >= 20_000_000 && late <= done, "{arrived} {late} {done}");
+        program.end();
+    }
 }
 
 #[test]
@@ -118,7 +140,9 @@ fn the_library_offers_what_the_header_knows_by_version_and_needs_the_c_library_a
         let output = output.expect("this test needs readelf: install the package `binutils`");
         String::from_utf8(output.stdout).unwrap()
     };
-    let header = fs::read_to_string(Path::new(HERE).join("include/foretrace.h")).unwrap();
+    let header = ["include/foretrace.h", "include/foretrace-inside.h"]
+        .map(|name| fs::read_to_string(Path::new(HERE).join(name)).unwrap())
+        .concat();
     let symbols = readelf("--dyn-syms");
     let offered = symbols.lines().filter(|line| line.contains(" GLOBAL ") && !line.contains(" UND "));
     let mut count = 0;
@@ -281,17 +305,14 @@ fn threads_handlers_and_children_lose_nothing() {
 
 #[test]
 fn the_header_is_clean_in_every_dialect() {
-    let example = Path::new(HERE).join("examples/hello.c");
     let mut dialects =
         vec![("gcc", "c", "-std=c11"), ("gcc", "c", "-std=gnu17"), ("g++", "c++", "-std=c++17")];
     if Command::new("clang").arg("--version").output().is_ok() {
         dialects.extend([("clang", "c", "-std=c11"), ("clang++", "c++", "-std=c++17")]);
     }
     for (compiler, language, standard) in dialects {
-        for source in
-            [&example, &Path::new(HERE).join("tests/c/kinds.c"), &Path::new(HERE).join("tests/c/spans.c")]
-        {
-            compile_as(compiler, language, standard, source);
+        for source in ["examples/hello.c", "examples/times.c", "tests/c/kinds.c", "tests/c/spans.c"] {
+            compile_as(compiler, language, standard, &Path::new(HERE).join(source));
         }
         if language == "c++" {
             compile_as(compiler, language, standard, &Path::new(HERE).join("examples/hello.cpp"));
