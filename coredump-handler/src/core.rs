@@ -89,6 +89,11 @@ impl CoreHead {
         self.auxv.iter().find(|entry| entry.0 == key).map(|entry| entry.1)
     }
 
+    /// Where each thread's stack ends.
+    pub fn stack_pointers(&self) -> Vec<u64> {
+        self.threads.iter().map(|thread| thread.registers.stack()).collect()
+    }
+
     /// The thread that took the signal.
     pub fn crashed(&self) -> Option<&ThreadState> {
         self.threads.first()
@@ -246,8 +251,11 @@ fn parse<S: Source>(source: &mut S) -> Result<CoreHead, CoreError> {
         problems: Vec::new(),
     };
     let notes = segments(source, &header, &mut head)?;
+    // All may say that they lie in the same place.
+    let mut left = HEAD_LIMIT;
     for note in notes {
-        let bytes = source.range(note.file_offset, note.file_size)?;
+        let bytes = source.range(note.file_offset, note.file_size.min(left))?;
+        left -= bytes.len() as u64;
         if (bytes.len() as u64) < note.file_size {
             head.problems.push(Problem::new(
                 "core",
@@ -255,6 +263,9 @@ fn parse<S: Source>(source: &mut S) -> Result<CoreHead, CoreError> {
             ));
         }
         notes::parse(&bytes, &mut head);
+        if left == 0 || head.problems.len() > notes::PROBLEM_LIMIT {
+            break;
+        }
     }
     if head.threads.is_empty() {
         head.problems.push(Problem::new("threads", "the core names no thread"));

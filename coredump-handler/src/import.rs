@@ -69,7 +69,8 @@ pub fn collect_within(
         let what = "the core names no files, so nothing has a name; `--exe FILE` gives the program's own";
         head.problems.push(Problem::new("modules", what));
     }
-    let maps = maps::from_core(&head);
+    let (maps, problems) = maps::from_core(&head);
+    head.problems.extend(problems);
     let exe = executable(&head);
     let program = Program { name: head.name.clone(), exe: exe.clone(), pid: head.pid, package: None };
     let mut all = Collected::new(request.id, Kind::Crash, request.time.1.clone(), program);

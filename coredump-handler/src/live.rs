@@ -249,7 +249,7 @@ impl Still {
         threads.sort_by_key(|thread| (Some(thread.tid) != about, thread.tid != process.pid(), thread.tid));
         let head = head(process, threads);
         let maps_text = process.read(Part::Maps).unwrap_or_default();
-        let (maps, problems) = maps::parse(&maps_text);
+        let (maps, problems) = maps::parse_around(&maps_text, &head.stack_pointers());
         all.problems.extend(problems);
         let memory = match process.memory() {
             Ok(file) => Some(ProcessMemory(file)),

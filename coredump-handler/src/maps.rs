@@ -1,11 +1,11 @@
 //! `/proc/PID/maps` as values: a pure parser. Never opens a file, and proves nothing: a path in a mapping is only what
 //! the kernel calls it, and any unlinked file can be called anything.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use foretrace_report::schema::Problem;
 
-use crate::core::{CoreHead, Segment};
+use crate::core::{CoreHead, MappedFile, Segment};
 
 /// One mapping of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,31 +39,75 @@ impl Mapping {
     }
 }
 
-/// The most mappings that are looked at: twice `vm.max_map_count`'s usual value.
+/// The most mappings that are looked at: twice `vm.max_map_count`'s usual value. Where a system allows a million, nearly
+/// all of those are anonymous.
 const LIMIT: usize = 1 << 17;
 
-/// Parses the text of `/proc/PID/maps` into mappings in order of their addresses. Lines that cannot be read are left out and counted in a problem.
+/// Parses the text of `/proc/PID/maps` into mappings in order of their addresses. Lines that cannot be read are left out
+/// and counted in a problem. Of too many, those of files stay, and as many others as there is room for.
 pub fn parse(text: &[u8]) -> (Vec<Mapping>, Vec<Problem>) {
-    let mut mappings = Vec::new();
-    let mut bad = 0;
-    let mut problems = Vec::new();
-    for row in text.split(|byte| *byte == b'\n').filter(|row| !row.is_empty()) {
-        if mappings.len() == LIMIT {
-            problems.push(Problem::new("maps", format!("only the first {LIMIT} mappings were looked at")));
-            break;
-        }
-        match line(row) {
-            Some(mapping) => mappings.push(mapping),
-            None => bad += 1,
-        }
-    }
-    bad += mappings.len();
+    parse_around(text, &[])
+}
+
+/// The same, where of too many also those stay that `stacks`, threads' stack pointers, lie in.
+pub fn parse_around(text: &[u8], stacks: &[u64]) -> (Vec<Mapping>, Vec<Problem>) {
+    let rows = || text.split(|byte| *byte == b'\n').filter(|row| !row.is_empty());
+    let named = |row: &&[u8]| row.iter().any(|byte| matches!(byte, b'/' | b'['));
+    let mut choice = Choice::among(rows().count(), || rows().filter(named).count(), stacks);
+    let mut read = 0;
+    let mappings: Vec<Mapping> = rows()
+        .filter_map(line)
+        .inspect(|_| read += 1)
+        .filter(|mapping| choice.takes(mapping.start, mapping.end, !mapping.path.is_empty()))
+        .collect();
+    let mut bad = choice.total - read + mappings.len();
     let mappings = ordered(mappings);
     bad -= mappings.len();
+    let mut problems = Vec::from_iter(choice.problem());
     if bad > 0 {
         problems.push(Problem::new("maps", format!("{bad} lines of the process's maps could not be read")));
     }
     (mappings, problems)
+}
+
+// Which of more mappings than are looked at are.
+struct Choice {
+    total: usize,
+    stacks: Vec<u64>,
+    // How many more are taken that a stack pointer needs, of a file, and of neither.
+    needed: usize,
+    named: usize,
+    others: usize,
+}
+
+impl Choice {
+    // How far below a stack its pointer may be after an overflow.
+    const REACH: u64 = 1 << 20;
+
+    fn among(total: usize, named: impl FnOnce() -> usize, stacks: &[u64]) -> Choice {
+        if total <= LIMIT {
+            return Choice { total, stacks: Vec::new(), needed: 0, named: LIMIT, others: LIMIT };
+        }
+        let mut stacks = stacks.to_vec();
+        stacks.sort_unstable();
+        let needed = stacks.len().min(LIMIT);
+        let named = named().min(LIMIT - needed);
+        Choice { total, stacks, needed, named, others: LIMIT - needed - named }
+    }
+
+    fn takes(&mut self, start: u64, end: u64, named: bool) -> bool {
+        let below = start.saturating_sub(Self::REACH);
+        let first = self.stacks.partition_point(|pointer| *pointer < below);
+        let needed = self.stacks.get(first).is_some_and(|pointer| *pointer < end);
+        let mut places = [(needed, &mut self.needed), (named, &mut self.named), (!named, &mut self.others)];
+        let free = places.iter_mut().find(|(fits, left)| *fits && **left > 0);
+        free.map(|(_, left)| **left -= 1).is_some()
+    }
+
+    fn problem(&self) -> Option<Problem> {
+        let what = || format!("only {LIMIT} of {} mappings were looked at, those of files first", self.total);
+        (self.total > LIMIT).then(|| Problem::new("maps", what()))
+    }
 }
 
 /// The mapping that `address` lies in. `mappings` are in order of their addresses, as [`parse`] gives them.
@@ -72,11 +116,13 @@ pub fn find(mappings: &[Mapping], address: u64) -> Option<&Mapping> {
     mappings.get(behind.checked_sub(1)?).filter(|mapping| mapping.contains(address))
 }
 
-/// What a core knows of the process's mappings, for when its `/proc` is gone.
-pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
+/// What a core knows of the process's mappings, for when its `/proc` is gone. Of too many, those stay that
+/// [`parse_around`] would keep.
+pub fn from_core(head: &CoreHead) -> (Vec<Mapping>, Vec<Problem>) {
     const AT_SYSINFO_EHDR: u64 = 33;
     let vdso = head.auxv_value(AT_SYSINFO_EHDR);
     let main_stack = head.threads.iter().find(|thread| thread.tid == head.pid).map(|t| t.registers.stack());
+    let files = Files::new(&head.files);
     // gdb leaves out what it does not dump, as unchanged code; the kernel gives every mapping a segment.
     let starts: HashSet<u64> = head.segments.iter().map(|segment| segment.address).collect();
     let undumped = head.files.iter().filter(|file| !starts.contains(&file.start)).map(|file| Segment {
@@ -87,38 +133,61 @@ pub fn from_core(head: &CoreHead) -> Vec<Mapping> {
         // Nobody says; what is not dumped is not written to.
         flags: 1 | 4,
     });
-    let mappings = head
-        .segments
-        .iter()
-        .copied()
-        .chain(undumped)
-        .take(LIMIT)
-        .map(|segment| {
+    let segments = || head.segments.iter().copied().chain(undumped.clone());
+    let named = || segments().filter(|segment| files.at(segment.address).is_some()).count();
+    let mut choice = Choice::among(segments().count(), named, &head.stack_pointers());
+    let mappings = segments()
+        .filter_map(|segment| {
             let (start, end) = (segment.address, segment.address.saturating_add(segment.memory_size));
-            let file = head.files.iter().find(|file| file.start <= start && start < file.end);
-            // Not the file's inode, which a core does not tell, but one number for one path.
-            let number = file.and_then(|file| head.files.iter().position(|other| other.path == file.path));
+            let file = files.at(start);
+            if !choice.takes(start, end, file.is_some()) {
+                return None;
+            }
             let path = match file {
-                Some(file) => file.path.clone(),
+                Some((_, file)) => file.path.clone(),
                 None if vdso == Some(start) => "[vdso]".into(),
                 None if main_stack.is_some_and(|sp| start <= sp && sp < end) => "[stack]".into(),
                 None => String::new(),
             };
-            Mapping {
+            Some(Mapping {
                 start,
                 end,
                 readable: segment.flags & 4 != 0,
                 writable: segment.flags & 2 != 0,
                 executable: segment.flags & 1 != 0,
                 shared: false,
-                offset: file.map_or(0, |file| file.offset.saturating_add(start - file.start)),
+                offset: file.map_or(0, |(_, file)| file.offset.saturating_add(start - file.start)),
                 device: (0, 0),
-                inode: number.map_or(0, |number| number as u64 + 1),
+                inode: file.map_or(0, |(number, _)| number),
                 path,
-            }
+            })
         })
         .collect();
-    ordered(mappings)
+    (ordered(mappings), Vec::from_iter(choice.problem()))
+}
+
+// A core's mapped files by address.
+struct Files<'a> {
+    // Each with a number for its path: not the file's inode, which a core does not tell.
+    sorted: Vec<(u64, &'a MappedFile)>,
+}
+
+impl<'a> Files<'a> {
+    fn new(files: &'a [MappedFile]) -> Self {
+        let mut numbers = HashMap::new();
+        let mut number = |path: &'a str| {
+            let next = numbers.len() as u64 + 1;
+            *numbers.entry(path).or_insert(next)
+        };
+        let mut sorted: Vec<_> = files.iter().map(|file| (number(&file.path), file)).collect();
+        sorted.sort_by_key(|(_, file)| file.start);
+        Files { sorted }
+    }
+
+    fn at(&self, address: u64) -> Option<(u64, &'a MappedFile)> {
+        let behind = self.sorted.partition_point(|(_, file)| file.start <= address);
+        self.sorted.get(behind.checked_sub(1)?).copied().filter(|(_, file)| address < file.end)
+    }
 }
 
 /// The text of `/proc/PID/maps` for `mappings`: what a minidump carries when `/proc` is gone.

@@ -286,7 +286,9 @@ fn place(headers: &Headers, first: &Mapping, following: &[&Mapping]) -> Option<P
         .checked_next_multiple_of(PAGE)?;
     let runs = |load: &Load| {
         let address = bias.wrapping_add(load.address);
-        let mapping = following.iter().take_while(|m| m.start <= address).find(|m| m.contains(address));
+        let behind = following.partition_point(|mapping| mapping.start <= address);
+        let mapping =
+            behind.checked_sub(1).and_then(|index| following.get(index)).filter(|m| m.contains(address));
         // Anonymous: some programs move their code to huge pages.
         mapping.is_some_and(|m| m.executable && (m.inode == 0 || m.inode == first.inode))
     };

@@ -32,7 +32,7 @@ impl Core {
     fn open(name: &str) -> Core {
         let file = File::open(fixture(name)).unwrap();
         let head = read_file(&file).unwrap();
-        Core { maps: maps::from_core(&head), memory: CoreMemory::new(file, &head.segments), head }
+        Core { maps: maps::from_core(&head).0, memory: CoreMemory::new(file, &head.segments), head }
     }
 
     fn minidump(&self, names: &[(i32, String)], annotations: &[(String, String)]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     if let Ok((head, bytes)) = core::read_head(&mut &data[..]) {
         assert!(bytes.len() <= data.len(), "more was read than is there");
-        maps::text(&maps::from_core(&head));
+        maps::text(&maps::from_core(&head).0);
         head.crashed();
         head.auxv_value(11);
     }

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     file.extend_from_slice(data);
     let (head, read) = core::read_head(&mut &file[..]).expect("the headers are right");
     assert!(read.len() <= file.len(), "more was read than is there");
-    maps::text(&maps::from_core(&head));
+    maps::text(&maps::from_core(&head).0);
     head.crashed();
     head.auxv_value(33);
 });

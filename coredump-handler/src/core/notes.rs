@@ -21,6 +21,12 @@ const NT_SIGINFO: u32 = 0x5349_4749;
 const NT_PRXFPREG: u32 = 0x46e6_2b7f;
 
 const FXSAVE_BYTES: usize = 512;
+/// Notes that cannot be read; behind the last of them nothing is believed.
+pub(super) const PROBLEM_LIMIT: usize = 16;
+/// More threads are not looked at: a process of 64 KiB stacks would have 4 GiB of them.
+const THREAD_LIMIT: usize = 1 << 16;
+/// More mapped files are not looked at: the usual limit of mappings where it is high.
+const FILE_LIMIT: usize = 1 << 20;
 
 /// Adds what `bytes` (the contents of one PT_NOTE) says to `head`.
 pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
@@ -30,6 +36,10 @@ pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
             b"CORE" => take(kind, description, head),
             b"LINUX" if kind == NT_PRXFPREG => drop(saved_area(description, head)),
             _ => {}
+        }
+        if head.problems.len() == PROBLEM_LIMIT {
+            head.problems.push(Problem::new("core", "the core's further notes were not read"));
+            return;
         }
     }
     if let Some(kind) = notes.cut() {
@@ -113,6 +123,13 @@ fn thread(status: &[u8], head: &mut CoreHead) -> Option<()> {
         Class::Bits64 => (32, 112),
     };
     let registers = Registers::parse(head.machine, status.get(registers..)?)?;
+    if head.threads.len() == THREAD_LIMIT {
+        let what = format!("only the first {THREAD_LIMIT} threads were looked at");
+        if !head.problems.iter().any(|problem| problem.what == what) {
+            head.problems.push(Problem::new("threads", what));
+        }
+        return Some(());
+    }
     let signal = i32::from(u16_at(status, 12)?.cast_signed());
     let tid = u32_at(status, tid)?.cast_signed();
     head.threads.push(ThreadState { tid, signal, registers, fpregs: None });
@@ -194,6 +211,11 @@ fn files(table: &[u8], head: &mut CoreHead) -> Option<()> {
     let entries = table.get(2 * size..)?.get(..count.checked_mul(3 * size)?)?;
     let mut names = table.get(2 * size + entries.len()..)?;
     for entry in entries.chunks_exact(3 * size) {
+        if head.files.len() == FILE_LIMIT {
+            let what = format!("only the first {FILE_LIMIT} mapped files were looked at");
+            head.problems.push(Problem::new("core", what));
+            break;
+        }
         let end = names.iter().position(|byte| *byte == 0)?;
         head.files.push(MappedFile {
             start: class.word(entry, 0)?,

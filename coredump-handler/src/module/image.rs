@@ -17,6 +17,8 @@ use crate::elf::{self, Class, Header, ProgramHeader};
 use crate::memory::Memory;
 
 const SECTION_LIMIT: u16 = 4096;
+/// Linkers make a dozen program headers.
+const SEGMENT_LIMIT: u16 = 1024;
 const NOTES_LIMIT: u64 = 64 << 10;
 /// Images that exist in memory alone are small: the vDSO has two pages, a JIT's hand-made library a few more.
 const MEMORY_IMAGE_LIMIT: u64 = 16 << 20;
@@ -64,6 +66,9 @@ impl Headers {
         let mut headers = Headers { class, loads: Vec::new(), notes: Vec::new(), eh_frame_hdr: None };
         if table.rows == 0 {
             return Some(headers);
+        }
+        if table.rows > SEGMENT_LIMIT {
+            return None;
         }
         let size = ProgramHeader::bytes(class);
         let length = usize::from(table.rows) * size;

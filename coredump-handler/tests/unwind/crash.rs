@@ -123,7 +123,7 @@ impl Crash {
         let file = File::open(&self.core).unwrap();
         let head = core::read_file(&file).unwrap();
         let memory = CoreMemory::new(file, &head.segments);
-        let (modules, problems) = Modules::new(&maps::from_core(&head), &memory, open);
+        let (modules, problems) = Modules::new(&maps::from_core(&head).0, &memory, open);
         let modules = modules.looking_in(places);
         let (mut unwinder, mut symbolizer) = (Unwinder::new(&modules), Symbolizer::new(&modules));
         let threads = head

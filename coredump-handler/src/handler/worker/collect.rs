@@ -53,9 +53,8 @@ impl Worker<'_> {
         let mut held = Held::default();
         self.at(Stage::Ring);
         held.maps_text = self.part(Part::Maps);
-        let (maps, problems) = maps::parse(held.maps_text.as_deref().unwrap_or_default());
+        let (maps, mut problems) = maps::parse(held.maps_text.as_deref().unwrap_or_default());
         held.maps = maps;
-        self.collected.problems.extend(problems);
         held.status = self.part(Part::Status);
         if self.task.effort.ring {
             self.rings(&held);
@@ -63,6 +62,12 @@ impl Worker<'_> {
 
         self.at(Stage::Head);
         held.head = self.head();
+        if let (false, Some(head)) = (problems.is_empty(), &held.head) {
+            let text = held.maps_text.take().unwrap_or_default();
+            (held.maps, problems) = maps::parse_around(&text, &head.stack_pointers());
+            held.maps_text = Some(maps::text(&held.maps).into_bytes());
+        }
+        self.collected.problems.extend(problems);
         self.numbers(&mut held);
         let blocking = self.part(Part::MountInfo).map(|text| Blocking::parse(&text)).unwrap_or_default();
 
