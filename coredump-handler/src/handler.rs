@@ -32,6 +32,7 @@ mod privileges;
 pub mod sandbox;
 mod serve;
 mod share;
+pub(crate) mod sockets;
 pub(crate) mod state;
 mod storm;
 pub(crate) mod supervisor;

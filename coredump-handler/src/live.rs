@@ -8,6 +8,7 @@
 mod freeze;
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ use foretrace_ring::Snapshot;
 use foretrace_ring::layout::REPORT_FRAMES;
 
 use crate::assemble::Collected;
-use crate::core::{CoreHead, EM_AARCH64, EM_X86_64, ThreadState, auxv_entries};
+use crate::core::{CoreHead, EM_X86_64, ThreadState, auxv_entries};
 use crate::elf::Class;
-use crate::handler::state;
+use crate::handler::{sockets, state};
 use crate::live::freeze::Frozen;
 use crate::maps::{self, Mapping};
 use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
@@ -28,6 +29,7 @@ use crate::minidump::{self, Files, Image};
 use crate::module::Modules;
 use crate::mounts::Blocking;
 use crate::numbers::{self, Numbers};
+use crate::package::Claim;
 use crate::process::{Part, Process, thread_names};
 use crate::reported::{self, Reported};
 use crate::stack::{self, Stack};
@@ -82,14 +84,15 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
     let name = String::from_utf8_lossy(&read(Part::Name)).trim_end_matches('\n').to_owned();
     let program = Program { name, exe: (!exe.is_empty()).then_some(exe), pid: process.pid(), package: None };
     let mut all = begun(&request, program, trails, problems);
-    let own_root = read(Part::Root) == [1];
+    let root = read(Part::Root);
     let status = read(Part::Status);
     let numbers = match numbers::differ(&status) {
         true => Numbers::parse(&read(Part::Numbers)),
         false => Numbers::default(),
     };
 
-    let blocking = Blocking::parse(&read(Part::MountInfo));
+    let mut blocking = Blocking::parse(&read(Part::MountInfo));
+    blocking.add(&read(Part::Mounts));
     let start = Instant::now();
     let ranges = allowed_ranges(process, &maps, &blocking, &mut all.problems);
     let allowed = Allowed { ranges, cost: start.elapsed() };
@@ -110,13 +113,13 @@ pub fn collect(process: &Process, request: Request) -> (Collected, Duration) {
         }
         Err(error) => {
             all.problem("threads", format!("no backtraces and no memory: {error}"));
-            read_state(process, &request, &mut all);
+            read_state(process, &request, Class::Bits64, &mut all);
             read_surroundings(process, &mut all);
             state_reason(&request, &numbers, &Modules::default(), &mut all);
         }
     }
     describe_machine(&request.machine, &mut all);
-    find_package(own_root, executable.as_ref(), &mut all);
+    find_package(process, &root, executable.as_ref(), &mut all);
     (all, stood_still)
 }
 
@@ -273,7 +276,7 @@ impl Still {
         let had = attachment::memory(&all.trails, memory);
         all.parts.extend(had.parts);
         all.problems.extend(had.problems);
-        read_state(process, request, all);
+        read_state(process, request, Class::of_machine(still.head.machine), all);
         read_surroundings(process, all);
         still
     }
@@ -336,15 +339,16 @@ impl Still {
 // In the form of a core's head, as far as a live process has one.
 fn head(process: &Process, threads: Vec<ThreadState>) -> CoreHead {
     let auxv_raw = process.read(Part::Auxv).unwrap_or_default();
+    let machine = threads.first().map_or(EM_X86_64, |thread| thread.registers.machine());
     CoreHead {
-        machine: if cfg!(target_arch = "x86_64") { EM_X86_64 } else { EM_AARCH64 },
+        machine,
         pid: process.pid(),
         uid: 0,
         name: String::new(),
         arguments: String::new(),
         threads,
         signal: None,
-        auxv: auxv_entries(&auxv_raw, Class::Bits64),
+        auxv: auxv_entries(&auxv_raw, Class::of_machine(machine)),
         auxv_raw,
         segments: Vec::new(),
         files: Vec::new(),
@@ -363,7 +367,7 @@ fn open_modules(
     let mut executable = None;
     let mut open = |mapping: &Mapping| {
         // The file's server may be the process that stands still.
-        if blocking.holds(mapping) {
+        if blocking.holds(mapping) || blocking.is_unknown(mapping) && !trail::is_memory(mapping) {
             return None;
         }
         let file = process.mapped_file(mapping).ok()?;
@@ -390,7 +394,7 @@ fn unchanged(allowed: &[(u64, u64)], now: &[Mapping]) -> Vec<(u64, u64)> {
 }
 
 // The process's state in `/proc`, reduced to what a report may keep.
-fn read_state(process: &Process, request: &Request, all: &mut Collected) {
+fn read_state(process: &Process, request: &Request, class: Class, all: &mut Collected) {
     type Reduce<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
     let reduced: [(&str, Part, Reduce<'_>); 12] = [
         ("process/status", Part::Status, &<[u8]>::to_vec),
@@ -398,7 +402,7 @@ fn read_state(process: &Process, request: &Request, all: &mut Collected) {
         ("process/limits", Part::Limits, &<[u8]>::to_vec),
         ("process/cgroup", Part::Cgroup, &<[u8]>::to_vec),
         ("process/mountinfo", Part::MountInfo, &<[u8]>::to_vec),
-        ("process/auxv", Part::Auxv, &|vector| state::auxiliary_vector(vector, Class::Bits64)),
+        ("process/auxv", Part::Auxv, &|vector| state::auxiliary_vector(vector, class)),
         ("process/fds", Part::Descriptors, &state::descriptors),
         ("process/namespaces", Part::Namespaces, &<[u8]>::to_vec),
         ("process/pressure", Part::Pressure, &state::records),
@@ -411,6 +415,12 @@ fn read_state(process: &Process, request: &Request, all: &mut Collected) {
             Ok(bytes) => all.parts.push((name.to_owned(), reduce(&bytes))),
             Err(error) => all.problem("process", format!("{name} could not be read: {error}")),
         }
+    }
+    let read = |part| process.read(part).unwrap_or_default();
+    let descriptors = read(Part::Descriptors);
+    if sockets::has_any(&descriptors) {
+        let listing = sockets::sockets(&descriptors, &read(Part::Sockets));
+        all.parts.push(("process/sockets".into(), listing));
     }
 }
 
@@ -436,12 +446,26 @@ fn describe_machine(machine: &Machine, all: &mut Collected) {
     all.system = machine.system.clone();
 }
 
-// A name in another root directory says nothing about this system's packages.
-fn find_package(own_root: bool, executable: Option<&File>, all: &mut Collected) {
+// A name in another root directory says nothing about this system's packages, but something about those there.
+fn find_package(process: &Process, root: &[u8], executable: Option<&File>, all: &mut Collected) {
+    const LONGEST: Duration = Duration::from_secs(1);
+    const FILE_BYTES: u64 = 32 << 20;
     let Some(exe) = all.program.exe.as_deref() else { return };
-    all.program.package = match own_root {
-        true => package::find(Path::new("/"), exe, executable),
-        false => executable.and_then(package::noted),
+    let until = Instant::now() + LONGEST;
+    let mut read = |name: &str| {
+        let file = process.file(name.as_bytes()).ok().filter(|_| Instant::now() < until)?;
+        let mut content = Vec::new();
+        file.take(FILE_BYTES).read_to_end(&mut content).ok()?;
+        Some(content)
+    };
+    all.program.package = match root.split_first() {
+        Some((1, _)) => package::find(Path::new("/"), exe, executable),
+        other => {
+            let root = String::from_utf8_lossy(other.map_or(&[], |(_, root)| root));
+            let claim = Claim::find(surroundings::path_inside(exe, &root), &mut read);
+            let proved = claim.zip(executable).and_then(|(claim, file)| claim.proved(file, until));
+            proved.or_else(|| executable.and_then(package::noted))
+        }
     };
 }
 

@@ -14,7 +14,7 @@ mod section;
 use std::cell::OnceCell;
 use std::fmt::Write;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use foretrace_report::schema::Problem;
 
@@ -49,6 +49,7 @@ pub struct Module {
     bias: u64,
     image: Option<Image>,
     places: Places,
+    given: Option<File>,
     debug: OnceCell<Option<DebugFile>>,
     frames: OnceCell<FrameSections>,
     dwarf: OnceCell<Option<DwarfSections>>,
@@ -130,8 +131,22 @@ impl Module {
 
     /// The separate debug file, looked for once.
     pub(crate) fn debug(&self) -> Option<&DebugFile> {
-        let find = || DebugFile::find(self.build_id.as_deref(), self.image(), &self.path, self.places);
+        let build_id = self.build_id.as_deref();
+        let given = || DebugFile::given(self.given.as_ref()?, build_id?);
+        let find = || given().or_else(|| DebugFile::find(build_id, self.image(), &self.path, self.places));
         self.debug.get_or_init(find).as_ref()
+    }
+
+    /// Where its debug file would lie, by its build-id.
+    pub fn debug_path(&self) -> Option<PathBuf> {
+        debug::path_of(self.build_id.as_deref()?)
+    }
+
+    /// Offers a debug file that somebody else has opened; it is used if it bears the image's build-id. What was looked
+    /// for before is looked for again.
+    pub fn give_debug_file(&mut self, file: File) {
+        self.given = Some(file);
+        (self.debug, self.frames, self.dwarf) = Default::default();
     }
 }
 
@@ -197,6 +212,11 @@ impl Modules {
         self.modules.iter()
     }
 
+    /// The same, to be given debug files.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Module> {
+        self.modules.iter_mut()
+    }
+
     /// Whether code at `address` can have been run.
     pub fn is_executable(&self, address: u64) -> bool {
         let behind = self.executable.partition_point(|range| range.0 <= address);
@@ -260,6 +280,7 @@ fn load(
         bias: placed.bias,
         image,
         places: Places::default(),
+        given: None,
         debug: OnceCell::new(),
         frames: OnceCell::new(),
         dwarf: OnceCell::new(),

@@ -11,13 +11,29 @@ use crate::maps::Mapping;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocking {
     devices: HashSet<(u32, u32)>,
+    // Every device that is mounted.
+    listed: HashSet<(u32, u32)>,
 }
 
 impl Blocking {
     /// The blocking devices among the mounts in `mountinfo`.
     pub fn parse(mountinfo: &[u8]) -> Blocking {
+        let mut found = Blocking::default();
+        found.add(mountinfo);
+        found
+    }
+
+    /// Also those of another list.
+    pub fn add(&mut self, mountinfo: &[u8]) {
         let text = String::from_utf8_lossy(mountinfo);
-        Blocking { devices: text.lines().filter_map(blocking_device).collect() }
+        self.devices.extend(text.lines().filter_map(blocking_device));
+        self.listed.extend(text.lines().filter_map(|line| Some(mounted(line)?.0)));
+    }
+
+    /// Whether nobody can tell what this mapping's file lies on: no disk, and mounted nowhere. Even the question which
+    /// file system it is may then never be answered.
+    pub fn is_unknown(&self, mapping: &Mapping) -> bool {
+        mapping.inode != 0 && mapping.device.0 == 0 && !self.listed.contains(&mapping.device)
     }
 
     /// Whether reading from this mapping may block.
@@ -36,17 +52,21 @@ impl Blocking {
 }
 
 // 36 35 98:0 /root /mount rw,noatime master:1 - type source options
+fn mounted(line: &str) -> Option<((u32, u32), &str)> {
+    let (mount, file_system) = line.split_once(" - ")?;
+    let (major, minor) = mount.split(' ').nth(2)?.split_once(':')?;
+    Some(((major.parse().ok()?, minor.parse().ok()?), file_system.split(' ').next()?))
+}
+
 fn blocking_device(line: &str) -> Option<(u32, u32)> {
     const TYPES: [&str; 16] = [
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "afs", "coda", "ocfs2", "gfs2", "lustre",
         "ncpfs", "autofs", "virtiofs", "pvfs2",
     ];
-    let (mount, file_system) = line.split_once(" - ")?;
-    let kind = file_system.split(' ').next()?;
-    let (major, minor) = mount.split(' ').nth(2)?.split_once(':')?;
+    let (device, kind) = mounted(line)?;
     // fuse, fuseblk, fuse.sshfs
     let blocks = kind.starts_with("fuse") && kind != "fusectl" || TYPES.contains(&kind);
-    blocks.then_some((major.parse().ok()?, minor.parse().ok()?))
+    blocks.then_some(device)
 }
 
 fn cut(range: (u64, u64), hole: (u64, u64)) -> impl Iterator<Item = (u64, u64)> {
@@ -76,6 +96,17 @@ mod tests {
             assert_eq!(blocking.holds(&mapping(0, 1, device)), expected, "{device:?}");
         }
         assert!(!blocking.holds(&Mapping { inode: 0, ..mapping(0, 1, (0, 55)) }));
+    }
+
+    #[test]
+    fn what_is_on_no_disk_and_mounted_nowhere_is_unknown() {
+        let mut blocking = Blocking::parse(MOUNTS);
+        for (device, expected) in [((0, 55), false), ((0, 30), false), ((0, 77), true), ((8, 9), false)] {
+            assert_eq!(blocking.is_unknown(&mapping(0, 1, device)), expected, "{device:?}");
+        }
+        assert!(!blocking.is_unknown(&Mapping { inode: 0, ..mapping(0, 1, (0, 77)) }));
+        blocking.add(b"29 21 0:77 / /tmp rw - tmpfs tmpfs rw\n");
+        assert!(!blocking.is_unknown(&mapping(0, 1, (0, 77))));
     }
 
     #[test]

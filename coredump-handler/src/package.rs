@@ -11,8 +11,10 @@ use foretrace_report::schema::Package;
 
 use crate::core::{Notes, u16_at, u32_at, u64_at};
 
+mod inside;
 mod modified;
 
+pub use inside::Claim;
 pub use modified::{Comparison, modified};
 
 const LISTS: &str = "var/lib/dpkg/info";

@@ -5,6 +5,7 @@
 //! numbers that identify a process and the kernel's name of its control group. Mapped files are opened without ever using the names that the process shows; what
 //! follows a name of its making is in `rights`.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -54,7 +55,8 @@ pub enum Part {
     Descriptors = 12,
     /// Its threads: number as 4 bytes, name as 16 bytes padded with zeros; repeated.
     Threads = 13,
-    /// One byte: 1 where its root directory and mounts are this process's own, 0 where they are others.
+    /// One byte: 1 where its root directory and mounts are this process's own, 0 where they are others; then its root
+    /// directory, as this process sees it.
     Root = 14,
     /// The machine's processors.
     Processors = 15,
@@ -66,11 +68,16 @@ pub enum Part {
     /// Its threads' numbers: that of the host, a tab, those from the outermost PID namespace to their own, a zero byte;
     /// repeated.
     Numbers = 18,
+    /// The sockets of its network namespace: the table's name, a tab, as much of the table as is read, a zero byte;
+    /// repeated.
+    Sockets = 19,
+    /// The machine's mounts, as the process that reads has them.
+    Mounts = 20,
 }
 
 impl Part {
     /// Every part, by number.
-    pub const ALL: [Part; 18] = [
+    pub const ALL: [Part; 20] = [
         Part::Maps,
         Part::Status,
         Part::Stat,
@@ -89,6 +96,8 @@ impl Part {
         Part::Namespaces,
         Part::Pressure,
         Part::Numbers,
+        Part::Sockets,
+        Part::Mounts,
     ];
 
     /// The part with this number.
@@ -122,6 +131,8 @@ impl Part {
             Part::Namespaces => "its namespaces",
             Part::Pressure => "the pressure on memory and time",
             Part::Numbers => "its threads' numbers",
+            Part::Sockets => "its sockets",
+            Part::Mounts => "the machine's mounts",
         }
     }
 
@@ -160,6 +171,7 @@ impl From<nix::Error> for MappingRefused {
 pub struct Process {
     pid: i32,
     directory: OwnedFd,
+    view: OnceCell<rights::View>,
 }
 
 impl fmt::Debug for Process {
@@ -177,7 +189,7 @@ impl Process {
         let path = format!("/proc/{pid}");
         let directory =
             open(path.as_str(), OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        Ok(Process { pid, directory })
+        Ok(Process { pid, directory, view: OnceCell::new() })
     }
 
     /// Its number on the host.
@@ -213,11 +225,13 @@ impl Process {
             Part::Executable => return self.link("exe"),
             Part::Descriptors => return self.descriptors(),
             Part::Threads => return self.threads(),
-            Part::Root => return Ok(vec![u8::from(self.shares_root()?)]),
+            Part::Root => return self.root(),
             Part::Processors => return read_bounded(File::open("/proc/cpuinfo")?, part.bound()),
+            Part::Mounts => return read_bounded(File::open("/proc/self/mountinfo")?, part.bound()),
             Part::Namespaces => return self.namespaces(),
             Part::Pressure => return Ok(self.pressure()),
             Part::Numbers => return self.numbers(),
+            Part::Sockets => return Ok(self.sockets()),
         };
         let descriptor = openat(&self.directory, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         read_bounded(File::from(descriptor), part.bound())
@@ -323,11 +337,12 @@ impl Process {
         read_bounded(File::from(openat(&self.directory, path.as_str(), flags, Mode::empty())?), bound)
     }
 
-    fn shares_root(&self) -> io::Result<bool> {
+    fn root(&self) -> io::Result<Vec<u8>> {
         let mounts =
             self.link("ns/mnt")? == readlinkat(nix::fcntl::AT_FDCWD, "/proc/self/ns/mnt")?.as_bytes();
         // Only the link's text is looked at: the directory itself may lie on a file system that blocks.
-        Ok(mounts && self.link("root")? == b"/")
+        let root = self.link("root")?;
+        Ok([&[u8::from(mounts && root == b"/")], root.as_slice()].concat())
     }
 }
 
@@ -507,7 +522,7 @@ mod tests {
         assert!(threads.iter().any(|(thread, name)| *thread == process.pid() && !name.is_empty()));
         let numbers = Numbers::parse(&process.read(Part::Numbers).unwrap());
         assert_eq!(numbers.inner(process.pid()), process.pid());
-        assert_eq!(process.read(Part::Root).unwrap(), [1]);
+        assert_eq!(process.read(Part::Root).unwrap(), b"\x01/");
         let exe = std::env::current_exe().unwrap();
         assert_eq!(process.read(Part::Executable).unwrap(), exe.as_os_str().as_bytes());
     }

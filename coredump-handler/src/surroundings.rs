@@ -33,6 +33,12 @@ pub fn seen(cgroup: &str, namespaces: &[u8], status: &[u8], pid: i32) -> Surroun
     }
 }
 
+/// The name that a file has within a root directory, where the kernel shows it from outside with the directory before it.
+pub fn path_inside<'a>(path: &'a str, root: &str) -> &'a str {
+    let inside = path.strip_prefix(root.trim_end_matches('/')).filter(|rest| rest.starts_with('/'));
+    inside.unwrap_or(path)
+}
+
 /// The path of a process's control group: the unified hierarchy's, else systemd's own of the old ones. `cgroup` is the
 /// file of that name in `/proc`.
 pub fn group_path(cgroup: &str) -> Option<&str> {
@@ -57,6 +63,15 @@ fn group_paths(cgroup: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_loses_the_root_directory_alone() {
+        assert_eq!(path_inside("/jail/usr/bin/x", "/jail"), "/usr/bin/x");
+        assert_eq!(path_inside("/jailed/usr/bin/x", "/jail"), "/jailed/usr/bin/x");
+        assert_eq!(path_inside("/usr/bin/x", "/"), "/usr/bin/x");
+        assert_eq!(path_inside("/usr/bin/x", ""), "/usr/bin/x");
+        assert_eq!(path_inside("/jail", "/jail"), "/jail");
+    }
 
     #[test]
     fn the_unified_hierarchys_path_is_taken_unless_only_systemds_says_something() {

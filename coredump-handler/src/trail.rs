@@ -13,6 +13,8 @@ use foretrace_report::schema::Problem;
 use foretrace_report::text::escape;
 use foretrace_ring::reader::{Owner, RingError, Snapshot};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{fstat, major, minor};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use crate::maps::Mapping;
@@ -79,6 +81,14 @@ pub fn candidates(maps: &[Mapping]) -> Vec<&Mapping> {
         }
     }
     found
+}
+
+/// Whether what is mapped there is the kernel's own memory, as every memfd is, by the device alone: nothing else is even
+/// looked at, for a file system that a user provides need not answer.
+pub fn is_memory(mapping: &Mapping) -> bool {
+    memfd_create(c"foretrace-device", MFdFlags::MFD_CLOEXEC)
+        .and_then(|own| fstat(&own))
+        .is_ok_and(|own| mapping.device == (major(own.st_dev) as u32, minor(own.st_dev) as u32))
 }
 
 /// The sentence for a report about a mapping that is not believed.
@@ -149,10 +159,11 @@ pub fn of_process(process: &Process, maps: &[Mapping]) -> (Vec<(String, Snapshot
         return (trails, problems);
     };
     for mapping in found {
-        let snapshot = process
-            .mapped_file(mapping)
-            .map_err(|error| RingRefused::Io(io::Error::other(error)))
-            .and_then(|file| read_live(&file, owner));
+        let file = match is_memory(mapping) {
+            true => process.mapped_file(mapping).map_err(|error| RingRefused::Io(io::Error::other(error))),
+            false => Err(RingRefused::NotMemory),
+        };
+        let snapshot = file.and_then(|file| read_live(&file, owner));
         match snapshot {
             Ok(snapshot) => trails.push((source_name(process.pid(), trails.len()), snapshot)),
             Err(why) => problems.push(refusal(mapping, &why)),
@@ -260,8 +271,6 @@ impl foretrace_ring::Memory for Live<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-
-    use nix::sys::memfd::{MFdFlags, memfd_create};
 
     use super::*;
 

@@ -65,10 +65,14 @@ struct Victim {
 
 impl Victim {
     fn compiled(source: &str, directory: &Path) -> Victim {
+        Victim::compiled_with(&["-pthread"], source, directory)
+    }
+
+    fn compiled_with(flags: &[&str], source: &str, directory: &Path) -> Victim {
         let (code, program) = (directory.join("victim.c"), directory.join("victim"));
         fs::write(&code, source).unwrap();
-        let compiler =
-            Command::new("gcc").args(["-g", "-O0", "-pthread", "-o"]).arg(&program).arg(&code).output();
+        let mut compiler = Command::new("gcc");
+        let compiler = compiler.args(["-g", "-O0"]).args(flags).arg("-o").arg(&program).arg(&code).output();
         let compiler = compiler.expect("this test needs gcc");
         assert!(compiler.status.success(), "{}", String::from_utf8_lossy(&compiler.stderr));
         Victim::started(&mut Command::new(program))
@@ -342,4 +346,38 @@ fn a_truncated_core_is_a_report_with_problems() {
         "{:?}",
         report.problems
     );
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_32_bit_process_is_a_32_bit_report() {
+    // Without a C library, which not every machine has in that width. Says that it runs, and waits.
+    const SOURCE: &str = r#"
+        static int call(int number, int a, const void *b, int c) {
+            int result;
+            __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c) : "memory");
+            return result;
+        }
+        static void waiting(int depth) {
+            if (depth > 0) { waiting(depth - 1); return; }
+            call(4, 1, "ready\n", 6);
+            for (;;) call(29, 0, 0, 0);
+        }
+        void _start(void) {
+            __asm__ volatile(".cfi_undefined eip");
+            waiting(2);
+        }"#;
+    let root = Root::new();
+    let narrow = ["-m32", "-static", "-nostdlib", "-fno-pie", "-no-pie", "-fno-stack-protector"];
+    let mut victim = Victim::compiled_with(&narrow, SOURCE, root.0.path());
+    assert_eq!(victim.line(), "ready");
+    let bundle = root.report(&["snapshot", &victim.pid()]);
+    let report = &bundle.report;
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let expected = ["call", "waiting", "waiting", "waiting", "_start"].map(Some);
+    assert_eq!(functions(report, 0), expected);
+    let dump = Minidump::read(bundle.part("minidump.dmp")).unwrap();
+    let system = dump.get_stream::<minidump::MinidumpSystemInfo>().unwrap();
+    assert_eq!(system.cpu, minidump::system_info::Cpu::X86);
+    assert_eq!(dump.get_stream::<MinidumpThreadList<'_>>().unwrap().threads.len(), 1);
 }

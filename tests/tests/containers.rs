@@ -1,12 +1,17 @@
 //! Crashes inside containers: numbers of both sides, the trail's lanes, and what the container's own root directory says.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use foretrace_tests::command::run;
 use foretrace_tests::evidence::{Evidence, check};
 use foretrace_tests::ledger;
-use foretrace_tests::world::{Installed, built_programs};
+use foretrace_tests::world::{Installed, built_programs, checkout};
 
 /// A user, who needs no rights to make namespaces.
 const USER: u32 = 30_001;
@@ -14,7 +19,6 @@ const USER: u32 = 30_001;
 /// Becomes `program` in namespaces of users, processes and mounts of its own. It is not the first process there, whose
 /// end would be everybody's; and its death is not this command's.
 fn apart(program: &[&str]) -> Command {
-    use std::os::unix::process::CommandExt;
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc"]);
     command.args(["sh", "-c", "true; \"$0\" \"$@\"; exit 0"]).args(program).uid(USER).gid(USER);
@@ -33,9 +37,9 @@ fn a_containers_threads_have_both_numbers_and_their_lanes_in_the_trail() -> Resu
     let world = Installed::new()?;
     let book = world.work("ledger");
     ledger::create(&book, 4)?;
-    std::os::unix::fs::chown(&book, Some(USER), Some(USER))?;
+    chown(&book, Some(USER), Some(USER))?;
     let victim = world.work("victim-rust");
-    std::fs::copy(built_programs()?.join("victim-rust"), &victim)?;
+    fs::copy(built_programs()?.join("victim-rust"), &victim)?;
     let (victim, ledger_path) = (victim.display().to_string(), book.display().to_string());
     let evidence = crash(&world, &mut apart(&[&victim, "null", &ledger_path, "4", "1000"]))?;
     let report = &evidence.report;
@@ -65,5 +69,120 @@ fn a_containers_threads_have_both_numbers_and_their_lanes_in_the_trail() -> Resu
     for index in 1..4 {
         ensure!(said.contains(&format!(" worker-{index} ")), "a lane without its thread's name: {said}");
     }
+    Ok(())
+}
+
+/// Makes `argv[1]` the root of all, as container engines do, and becomes `argv[2]` in it.
+const ENTER: &str = "import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def check(answer):
+    if answer < 0: raise OSError(ctypes.get_errno(), 'a system call failed')
+root = sys.argv[1].encode()
+check(libc.mount(root, root, None, 4096 | 16384, None))
+os.chdir(root)
+check(libc.syscall(155, b'.', b'.'))
+check(libc.umount2(b'.', 2))
+os.chdir('/')
+os.execv(sys.argv[2], [sys.argv[2]])";
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A container's root directory: a static program without symbols, the debug file that has them, and what says where
+/// the program came from.
+fn room(world: &Installed) -> Result<PathBuf> {
+    let room = world.work("room");
+    for folder in ["usr/bin", "etc", "run", "var/lib/dpkg/info", "proc"] {
+        fs::create_dir_all(room.join(folder))?;
+    }
+    let (built, program) = (world.work("shop"), room.join("usr/bin/shop"));
+    let source = checkout().join("tests/victims/c/bare.c");
+    let mut compiler = Command::new("gcc");
+    compiler.args(["-O1", "-g", "-static", "-Wl,--build-id=0x5eed5eed5eed5eed", "-o"]);
+    run(compiler.arg(&built).arg(source))?.success()?;
+    let debug = room.join("usr/lib/debug/.build-id/5e");
+    fs::create_dir_all(&debug)?;
+    let debug = debug.join("ed5eed5eed5eed.debug");
+    run(Command::new("objcopy").arg("--only-keep-debug").arg(&built).arg(debug))?.success()?;
+    run(Command::new("strip").arg("-o").arg(&program).arg(&built))?.success()?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let sum = run(Command::new("md5sum").arg(&program))?.success()?.text();
+    let sum = sum.split(' ').next().context("no sum")?;
+    for (name, text) in [
+        ("etc/os-release", "PRETTY_NAME=\"Container Linux 7\"\n".into()),
+        (
+            "run/.containerenv",
+            format!("engine=\"podman-4.3.1\"\nname=\"web\"\nid=\"{ID}\"\nimage=\"shop:4\"\n"),
+        ),
+        (
+            "var/lib/dpkg/status",
+            "Package: shop\nStatus: install ok installed\nArchitecture: amd64\nVersion: 4.2-1\n".into(),
+        ),
+        ("var/lib/dpkg/info/shop.md5sums", format!("{sum}  usr/bin/shop\n")),
+    ] {
+        fs::write(room.join(name), text)?;
+    }
+    Ok(room)
+}
+
+#[test]
+fn a_containers_own_files_name_system_package_and_functions() -> Result<()> {
+    let world = Installed::new()?;
+    let room = room(&world)?;
+    let path = room.display().to_string();
+    let ways: [&[&str]; 2] =
+        [&["/usr/bin/python3", "-c", ENTER, &path, "/usr/bin/shop"], &["chroot", &path, "/usr/bin/shop"]];
+    for way in ways {
+        let evidence = crash(&world, &mut apart(way))?;
+        let report = &evidence.report;
+        ensure!(report.problems.is_empty(), "{:?}", report.problems);
+        let container = report.surroundings.as_ref().and_then(|around| around.container.as_ref());
+        let container = container.context("no container")?;
+        ensure!(
+            (container.engine.as_str(), container.id.as_deref()) == ("podman", Some(ID)),
+            "{container:?}"
+        );
+        ensure!(container.os.as_deref() == Some("Container Linux 7"), "{container:?}");
+        let package = report.program.package.as_ref().context("no package")?;
+        ensure!((package.name.as_str(), package.version.as_str()) == ("shop", "4.2-1"), "{package:?}");
+        let functions = evidence.crashed_functions();
+        ensure!(functions.first().is_some_and(|name| name == "main"), "{functions:?}");
+    }
+    // Another program under the package's name is not the package.
+    let program = room.join("usr/bin/shop");
+    run(Command::new("sh").args(["-c", "printf x >>\"$0\""]).arg(&program))?.success()?;
+    let evidence = crash(&world, &mut apart(ways[0]))?;
+    ensure!(evidence.report.program.package.is_none(), "{:?}", evidence.report.program);
+    Ok(())
+}
+
+#[test]
+fn links_out_of_a_container_lead_nowhere() -> Result<()> {
+    const SECRET: &[u8] = b"root-only-marker-4711";
+    let world = Installed::new()?;
+    let room = room(&world)?;
+    let secret = world.root().join("secret");
+    fs::write(&secret, SECRET)?;
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+    let outside = "../".repeat(12) + &secret.display().to_string();
+    for (name, target) in [
+        ("etc/os-release", outside.as_str()),
+        ("run/.containerenv", &outside),
+        ("var/lib/dpkg/info/shop.md5sums", "/proc/self/root/etc/shadow"),
+        ("usr/lib/debug/.build-id/5e/ed5eed5eed5eed.debug", "/proc/1/exe"),
+    ] {
+        fs::remove_file(room.join(name))?;
+        symlink(target, room.join(name))?;
+    }
+    // A journal of the container's own, which the handler must not take for the machine's.
+    fs::create_dir_all(room.join("run/systemd/journal"))?;
+    let forged = UnixDatagram::bind(room.join("run/systemd/journal/socket"))?;
+    forged.set_nonblocking(true)?;
+    let path = room.display().to_string();
+    let evidence = crash(&world, &mut apart(&["chroot", &path, "/usr/bin/shop"]))?;
+    ensure!(forged.recv(&mut [0; 16]).is_err(), "the container's own journal was told");
+    ensure!(evidence.holds(SECRET).is_none(), "the host's file is in {:?}", evidence.holds(SECRET));
+    let report = &evidence.report;
+    ensure!(report.program.name == "shop" && report.program.package.is_none(), "{:?}", report.program);
+    ensure!(evidence.crashed_functions().is_empty(), "{:?}", evidence.crashed_functions());
     Ok(())
 }

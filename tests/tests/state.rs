@@ -95,6 +95,34 @@ fn a_crash_in_a_service_or_a_container_is_told_with_their_names() -> Result<()> 
 }
 
 #[test]
+fn a_crashed_programs_sockets_are_told_with_their_addresses_and_no_one_elses_are() -> Result<()> {
+    let world = Installed::new()?;
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let path = world.work("a socket");
+    let script = "import ctypes, socket, sys
+listening = socket.create_server(('127.0.0.1', 0))
+near = socket.create_connection(listening.getsockname())
+far, _ = listening.accept()
+local = socket.socket(socket.AF_UNIX)
+local.bind(sys.argv[1])
+local.listen()
+six = socket.create_server(('::1', 0), family=socket.AF_INET6)
+ctypes.string_at(0)";
+    let id = world.crash(Command::new("/usr/bin/python3").args(["-c", script]).arg(&path))?;
+    let listing = String::from_utf8(world.part(&id, "process/sockets")?)?;
+    let lines: Vec<&str> = listing.lines().collect();
+    ensure!(lines.len() == 5, "{listing}");
+    let (server, client) = (lines[0], lines[1]);
+    ensure!(server.starts_with("3 tcp 127.0.0.1:") && server.ends_with(" listening"), "{listing}");
+    let port = server.split_whitespace().nth(2).context("no address")?;
+    ensure!(client.ends_with(&format!("-> {port} established")), "{listing}");
+    ensure!(lines[3] == format!("6 unix stream {}", path.display()), "{listing}");
+    ensure!(lines[4].starts_with("7 tcp6 [::1]:") && lines[4].ends_with(" listening"), "{listing}");
+    ensure!(!listing.contains(&stranger.local_addr()?.to_string()), "a stranger's: {listing}");
+    Ok(())
+}
+
+#[test]
 fn a_changed_file_of_a_package_is_named_and_an_unchanged_one_is_not() -> Result<()> {
     let world = Installed::new()?;
     let script = "import ctypes; ctypes.string_at(0)";

@@ -90,6 +90,15 @@ impl Registers {
         }
     }
 
+    /// The machine whose they are.
+    pub fn machine(&self) -> u16 {
+        match self {
+            Registers::X86_64(_) => EM_X86_64,
+            Registers::X86(_) => EM_386,
+            Registers::Aarch64(_) => EM_AARCH64,
+        }
+    }
+
     /// The stack pointer.
     pub fn stack(&self) -> u64 {
         match self {

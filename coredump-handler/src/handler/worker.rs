@@ -131,7 +131,7 @@ impl Task<'_> {
         collected.problems = std::mem::take(&mut self.problems);
         let mut worker = Worker { task: self, collected };
         match worker.collect() {
-            Some(held) => worker.finish(&held, bundle),
+            Some(mut held) => worker.finish(&mut held, bundle),
             None => 0,
         }
     }

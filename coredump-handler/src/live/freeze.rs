@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use foretrace_report::schema::Problem;
 use nix::errno::Errno;
-use nix::sys::ptrace::{self, Options, regset};
+use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
-use crate::core::{Registers, ThreadState};
+use crate::core::{EM_386, EM_AARCH64, EM_X86_64, Registers, ThreadState};
 use crate::process::{Part, Process, thread_names};
 use crate::successor;
 
@@ -227,15 +227,8 @@ impl Tracer {
         let mut threads = Vec::with_capacity(self.stopped.len());
         for (&tid, &signal) in &self.stopped {
             let thread = Pid::from_raw(tid);
-            match ptrace::getregset::<regset::NT_PRSTATUS>(thread) {
-                Ok(registers) => threads.push(ThreadState {
-                    tid,
-                    signal,
-                    registers: machine::registers(&registers),
-                    fpregs: ptrace::getregset::<regset::NT_PRFPREG>(thread)
-                        .ok()
-                        .and_then(|state| machine::floating_point(&state)),
-                }),
+            match state_of(thread, tid, signal) {
+                Ok(state) => threads.push(state),
                 Err(error) => self.problems.push(Problem::new(
                     "threads",
                     format!("the registers of thread {tid} could not be read: {error}"),
@@ -259,73 +252,44 @@ fn pending_signal(status: i32) -> i32 {
     if status >> 16 == libc::PTRACE_EVENT_STOP { 0 } else { libc::WSTOPSIG(status) }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod machine {
-    use super::Registers;
-    use crate::core::X86_64;
+fn state_of(thread: Pid, tid: i32, signal: i32) -> io::Result<ThreadState> {
+    let general = register_set(thread, libc::NT_PRSTATUS)?;
+    let machine = machine_of(general.len());
+    let registers = machine.and_then(|machine| Registers::parse(machine, &general));
+    let registers =
+        registers.ok_or_else(|| io::Error::other("they are those of a machine that is not read"))?;
+    // The processor's own form of it, which a 32-bit thread has under a name of its own.
+    let floating = match registers {
+        Registers::X86_64(_) => Some(libc::NT_PRFPREG),
+        Registers::X86(_) => Some(NT_PRXFPREG),
+        Registers::Aarch64(_) => None,
+    };
+    let fpregs = floating.and_then(|kind| register_set(thread, kind).ok());
+    Ok(ThreadState { tid, signal, registers, fpregs: fpregs.filter(|state| state.len() == FXSAVE_BYTES) })
+}
 
-    pub(super) fn registers(from: &libc::user_regs_struct) -> Registers {
-        Registers::X86_64(X86_64 {
-            r15: from.r15,
-            r14: from.r14,
-            r13: from.r13,
-            r12: from.r12,
-            rbp: from.rbp,
-            rbx: from.rbx,
-            r11: from.r11,
-            r10: from.r10,
-            r9: from.r9,
-            r8: from.r8,
-            rax: from.rax,
-            rcx: from.rcx,
-            rdx: from.rdx,
-            rsi: from.rsi,
-            rdi: from.rdi,
-            orig_rax: from.orig_rax,
-            rip: from.rip,
-            cs: from.cs,
-            eflags: from.eflags,
-            rsp: from.rsp,
-            ss: from.ss,
-            fs_base: from.fs_base,
-            gs_base: from.gs_base,
-            ds: from.ds,
-            es: from.es,
-            fs: from.fs,
-            gs: from.gs,
-        })
-    }
+const NT_PRXFPREG: libc::c_int = 0x46e6_2b7f;
+const FXSAVE_BYTES: usize = 512;
 
-    // FXSAVE's layout: control words, pointers, eight 16-byte x87 and sixteen 16-byte SSE registers, reserved bytes.
-    pub(super) fn floating_point(from: &libc::user_fpregs_struct) -> Option<Vec<u8>> {
-        const FXSAVE_BYTES: usize = 512;
-        let mut state = Vec::with_capacity(FXSAVE_BYTES);
-        for half in [from.cwd, from.swd, from.ftw, from.fop] {
-            state.extend(half.to_le_bytes());
-        }
-        for pointer in [from.rip, from.rdp] {
-            state.extend(pointer.to_le_bytes());
-        }
-        for word in [from.mxcsr, from.mxcr_mask].iter().chain(&from.st_space).chain(&from.xmm_space) {
-            state.extend(word.to_le_bytes());
-        }
-        state.resize(FXSAVE_BYTES, 0);
-        Some(state)
+// A 64-bit kernel gives a 32-bit program's thread the registers that it has.
+fn machine_of(bytes: usize) -> Option<u16> {
+    match (std::env::consts::ARCH, bytes) {
+        ("x86_64", 216) => Some(EM_X86_64),
+        ("x86_64", 68) => Some(EM_386),
+        ("aarch64", 272) => Some(EM_AARCH64),
+        _ => None,
     }
 }
 
-#[cfg(target_arch = "aarch64")]
-mod machine {
-    use super::Registers;
-    use crate::core::Aarch64;
-
-    pub(super) fn registers(from: &libc::user_regs_struct) -> Registers {
-        Registers::Aarch64(Aarch64 { x: from.regs, sp: from.sp, pc: from.pc, pstate: from.pstate })
-    }
-
-    pub(super) fn floating_point(_from: &libc::user_fpsimd_struct) -> Option<Vec<u8>> {
-        None
-    }
+fn register_set(thread: Pid, kind: libc::c_int) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0u8; 1024];
+    let mut place = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: the kernel writes at most as much as the place says, which outlives the call, and notes how much.
+    let answer =
+        unsafe { libc::ptrace(libc::PTRACE_GETREGSET, thread.as_raw(), kind as usize, &raw mut place) };
+    Errno::result(answer)?;
+    bytes.truncate(place.iov_len);
+    Ok(bytes)
 }
 
 #[cfg(test)]

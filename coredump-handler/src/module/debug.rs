@@ -50,6 +50,13 @@ impl DebugFile {
         let shared = shared(&image, &path, places);
         Some(DebugFile { image, shared })
     }
+
+    /// A file that is offered as the debug file of an image with this build-id, if it is.
+    pub(crate) fn given(file: &File, build_id: &[u8]) -> Option<DebugFile> {
+        let image = Image::from_file(file.try_clone().ok()?)?;
+        let shared = shared(&image, &path_of(build_id)?, Places::System);
+        image.build_ids().iter().any(|id| id == build_id).then_some(DebugFile { image, shared })
+    }
 }
 
 /// The file that `image`, which is at `path`, shares with others: its `.gnu_debugaltlink` section holds a path and,
@@ -66,9 +73,14 @@ pub(crate) fn shared(image: &Image, path: &Path, places: Places) -> Option<Image
     image.build_ids().iter().any(|id| id == build_id).then_some(image)
 }
 
-fn with_build_id(build_id: &[u8]) -> Option<(Image, PathBuf)> {
+/// Where the debug file with this build-id lies.
+pub(crate) fn path_of(build_id: &[u8]) -> Option<PathBuf> {
     let (first, rest) = build_id.split_first().filter(|(_, rest)| !rest.is_empty())?;
-    let path = PathBuf::from(format!("{DEBUG_DIRECTORY}/.build-id/{first:02x}/{}.debug", hex(rest)));
+    Some(PathBuf::from(format!("{DEBUG_DIRECTORY}/.build-id/{first:02x}/{}.debug", hex(rest))))
+}
+
+fn with_build_id(build_id: &[u8]) -> Option<(Image, PathBuf)> {
+    let path = path_of(build_id)?;
     let image = open(&path)?;
     image.build_ids().iter().any(|id| id == build_id).then_some((image, path))
 }

@@ -61,14 +61,14 @@ pub fn modified(root: &Path, files: &[(String, File)], until: Instant) -> Compar
 }
 
 // d41d8cd98f00b204e9800998ecf8427e  usr/bin/name
-fn line(line: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const DIGITS: usize = 32;
     let (sum, rest) = line.split_at_checked(DIGITS)?;
     Some((sum, rest.strip_prefix(b"  ")?))
 }
 
 // None: it could not be read, or not in time.
-fn sum(file: &File, until: Instant) -> Option<String> {
+pub(super) fn sum(file: &File, until: Instant) -> Option<String> {
     let mut sum = Md5::new();
     let mut buffer = vec![0; 1 << 18];
     let mut offset = 0;

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
@@ -16,22 +17,40 @@ use super::capabilities::{self, Capability};
 use super::{MappingRefused, Part, Process, field, reopened};
 
 impl Process {
-    /// The file with this absolute path, as the process would open it for reading now.
+    /// The file with this absolute path, as the process would open it for reading: with the rights and in the root
+    /// directory that it had when this was first asked.
     ///
     /// # Errors
     /// The process could not open it, it is not regular, or its reading may block.
     pub fn file(&self, path: &[u8]) -> Result<File, MappingRefused> {
+        let view = match self.view.get() {
+            Some(view) => view,
+            None => {
+                let view = self.view()?;
+                self.view.get_or_init(|| view)
+            }
+        };
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let _borrowed = view.rights.borrow()?;
+        reopened(&openat2(&view.root, OsStr::from_bytes(path), how)?)
+    }
+
+    fn view(&self) -> io::Result<View> {
         let status = self.read(Part::Status)?;
         let rights =
             Rights::of(&status).ok_or_else(|| io::Error::other("the process's rights could not be read"))?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = openat(&self.directory, "root", flags, Mode::empty())?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let _borrowed = rights.borrow()?;
-        reopened(&openat2(&root, OsStr::from_bytes(path), how)?)
+        Ok(View { rights, root })
     }
+}
+
+/// What a process can see of file systems, and with which rights.
+pub(super) struct View {
+    rights: Rights,
+    root: OwnedFd,
 }
 
 /// The regular file with this absolute path, as a user and group without further groups could open it for reading.

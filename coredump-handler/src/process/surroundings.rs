@@ -1,5 +1,5 @@
-//! What the kernel says of a process's surroundings: its namespaces, and the pressure on the machine and its control
-//! group. Of the group's path nothing can lead out of the kernel's own file system.
+//! What the kernel says of a process's surroundings: its namespaces and their sockets, and the pressure on the machine and
+//! its control group. Of the group's path nothing can lead out of the kernel's own file system.
 
 use std::fs::File;
 use std::io;
@@ -30,8 +30,26 @@ const UNIFIED: [&str; 4] = ["memory.current", "memory.max", "memory.pressure", "
 const OLD: [&str; 4] =
     ["memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control", "memory.failcnt"];
 const FILE_LIMIT: u64 = 16 << 10;
+/// The tables of sockets.
+const SOCKETS: [&str; 5] = ["tcp", "tcp6", "udp", "udp6", "unix"];
+const SOCKETS_LIMIT: u64 = 512 << 10;
 
 impl Process {
+    // Of a machine with very many sockets only the first are seen: reading the tables takes the longer the more there are.
+    pub(super) fn sockets(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        for table in SOCKETS {
+            let path = format!("net/{table}");
+            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+            let Ok(file) = openat(self, path.as_str(), flags, Mode::empty()) else { continue };
+            let Ok(content) = read_bounded(File::from(file), SOCKETS_LIMIT) else { continue };
+            records.extend_from_slice(format!("{table}\t").as_bytes());
+            records.extend(content.into_iter().filter(|byte| *byte != 0));
+            records.push(0);
+        }
+        records
+    }
+
     pub(super) fn namespaces(&self) -> io::Result<Vec<u8>> {
         let mut listing = Vec::new();
         for kind in KINDS {

@@ -158,3 +158,20 @@ fn without_a_pidfd_another_users_process_is_never_given_to_the_crashed_one() -> 
     );
     is_hidden_from(&world, &id, USER)
 }
+
+#[test]
+fn a_user_who_fills_the_store_costs_nobody_else_a_report() -> Result<()> {
+    let world = Installed::new()?;
+    let theirs = world.crash(&mut as_user(victim(&world, "bare", "quiet")?, OTHER))?;
+    let one = world.list()?[0]["bytes"].as_u64().unwrap_or(1);
+    world.configure(&format!("[Storage]\nMaxUse={}\n", one * 4))?;
+    // Each another program, so that none is folded into another, and as large as a report gets by itself.
+    for number in 0..8 {
+        world.crash(&mut as_user(victim(&world, "bare", format!("loud{number}"))?, USER))?;
+    }
+    world.ask(&["vacuum"])?;
+    let left = world.list()?;
+    ensure!(left.len() < 9, "nothing had to go: {left:?}");
+    ensure!(left.iter().any(|row| row["id"] == theirs.as_str()), "another user's report went: {left:?}");
+    Ok(())
+}

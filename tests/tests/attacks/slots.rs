@@ -43,6 +43,11 @@ impl Mute {
         self.mountpoint.join("stack")
     }
 
+    /// The same under the name that a ring has.
+    fn ring(&self) -> PathBuf {
+        self.mountpoint.join("memfd:foretrace.v1")
+    }
+
     /// Takes it out of everybody's list of mounts; who has it open still waits for it.
     fn hide(&self) -> Result<()> {
         Ok(umount2(&self.mountpoint, MntFlags::MNT_DETACH)?)
@@ -60,15 +65,19 @@ impl Drop for Mute {
 
 /// Crashes when its standard input ends.
 fn armed(program: &Path, file: &Path) -> Result<Child> {
-    let child =
-        as_user(program, USER).arg(file).arg("wait").stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    mapping(as_user(program, USER).arg(file).arg("wait"), "/stack")
+}
+
+/// Waits until what it started has mapped a file of this name.
+fn mapping(command: &mut Command, name: &str) -> Result<Child> {
+    let child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let began = Instant::now();
     loop {
         let maps = fs::read_to_string(format!("/proc/{}/maps", child.id()))?;
-        if maps.contains("/stack") {
+        if maps.contains(name) {
             return Ok(child);
         }
-        ensure!(began.elapsed() < Duration::from_secs(5), "the victim does not map its stack");
+        ensure!(began.elapsed() < Duration::from_secs(5), "the victim does not map {name}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -122,5 +131,29 @@ fn crashes_that_hold_their_handlers_keep_no_other_from_its_report() -> Result<()
     }
     ensure!(held > 0 && held <= PIPE_LIMIT as usize / 4, "{held} crashes held their handlers: {rows:?}");
     ensure!(turned_away > 0, "{rows:?}");
+    Ok(())
+}
+
+#[test]
+fn a_ring_on_a_file_system_that_never_answers_is_not_even_asked() -> Result<()> {
+    let world = Installed::new()?;
+    let mute = Mute::mount(&world)?;
+    let script = "import ctypes, mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+ring = mmap.mmap(file, 1 << 20, mmap.MAP_SHARED, mmap.PROT_READ)
+sys.stdin.read()
+ctypes.string_at(0)";
+    let mut python = as_user("/usr/bin/python3", USER);
+    let mut victim = mapping(python.args(["-c", script]).arg(mute.ring()), "/memfd:foretrace.v1")?;
+    mute.hide()?;
+    let began = Instant::now();
+    drop(victim.stdin.take());
+    victim.wait()?;
+    ensure!(began.elapsed() < Duration::from_secs(3), "the process was held for {:?}", began.elapsed());
+    let report = world.info(&world.wait_for_report()?)?;
+    let problems = report["problems"].to_string();
+    ensure!(problems.contains("no memfd but another file"), "{problems}");
+    ensure!(!problems.contains("tried again"), "{problems}");
+    ensure!(report["threads"][0]["frames"][0].is_object(), "{report}");
     Ok(())
 }

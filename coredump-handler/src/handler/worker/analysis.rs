@@ -19,7 +19,7 @@ use crate::stack;
 
 impl Worker<'_> {
     // From here on the process is gone.
-    fn analyse(&mut self, held: &Held) {
+    fn analyse(&mut self, held: &mut Held) {
         self.at(Stage::Analysis);
         let asked = self.ask_for_logs();
         let crash = self.task.crash;
@@ -127,7 +127,7 @@ impl Worker<'_> {
         }
     }
 
-    pub(super) fn finish(mut self, held: &Held, bundle: File) -> i32 {
+    pub(super) fn finish(mut self, held: &mut Held, bundle: File) -> i32 {
         self.analyse(held);
         self.at(Stage::Assembly);
         let collected = self.collected;

@@ -13,13 +13,14 @@ use crate::attachment;
 use crate::core::{self, CoreHead};
 use crate::elf::Class;
 use crate::handler::channel::{Progress, Question, Stage, Told};
-use crate::handler::{state, storm};
+use crate::handler::{sockets, state, storm};
 use crate::maps::{self, Mapping};
 use crate::memory::{Dumped, Memory, Nothing, ProcessMemory};
 use crate::minidump;
 use crate::module::Modules;
 use crate::mounts::Blocking;
 use crate::numbers::{self, Numbers};
+use crate::package::Claim;
 use crate::process::{Part, thread_names};
 use crate::reported;
 use crate::stack::{self, Stack};
@@ -43,6 +44,10 @@ pub(super) struct Held {
     pub(super) numbers: Numbers,
     pub(super) executable: Option<File>,
     pub(super) own_root: bool,
+    // Its root directory as the handler sees it.
+    pub(super) root: String,
+    // What its container's packages say of its program.
+    pub(super) claim: Option<Claim>,
     // The mapped files that are images, each once, by the names that the process has for them.
     pub(super) files: Vec<(String, File)>,
 }
@@ -69,7 +74,7 @@ impl Worker<'_> {
         }
         self.collected.problems.extend(problems);
         self.numbers(&mut held);
-        let blocking = self.part(Part::MountInfo).map(|text| Blocking::parse(&text)).unwrap_or_default();
+        let blocking = self.blocking(&held.maps);
 
         self.at(Stage::Images);
         let process = self.memory(held.head.as_ref(), &blocking, &held.maps);
@@ -93,10 +98,19 @@ impl Worker<'_> {
         self.at(Stage::State);
         let until = Instant::now() + STATE_PATIENCE;
         self.state(&mut held, cpuinfo.as_deref(), until);
-        self.surroundings(&held, until);
+        self.surroundings(&mut held, until);
         self.attached_files();
         self.tell(&Progress::Release, None);
         Some(held)
+    }
+
+    // What a container runs from may be mounted only outside it.
+    fn blocking(&mut self, maps: &[Mapping]) -> Blocking {
+        let mut blocking = self.part(Part::MountInfo).map(|text| Blocking::parse(&text)).unwrap_or_default();
+        if maps.iter().any(|mapping| blocking.is_unknown(mapping)) {
+            blocking.add(&self.part(Part::Mounts).unwrap_or_default());
+        }
+        blocking
     }
 
     // Whether the crash becomes a report. A supervisor that does not answer wants no report either.
@@ -151,6 +165,7 @@ impl Worker<'_> {
     fn ring(&mut self, number: u32, mapping: &Mapping) -> Result<File, RingRefused> {
         match self.task.kept.iter().position(|(kept, _)| *kept == number) {
             Some(place) => Ok(self.task.kept.swap_remove(place).1),
+            None if !trail::is_memory(mapping) => Err(RingRefused::NotMemory),
             None => match self.opened(Question::Mapping(mapping.start, mapping.end)) {
                 Ok(file) => Ok(file),
                 Err(Refusal::NotRegular) => Err(RingRefused::NotMemory),
@@ -246,7 +261,7 @@ impl Worker<'_> {
         let mut main = None;
         let mut files: Vec<(String, File)> = Vec::new();
         let (modules, problems) = Modules::new(&held.maps, memory, &mut |mapping| {
-            if blocking.holds(mapping) {
+            if blocking.holds(mapping) || blocking.is_unknown(mapping) && !trail::is_memory(mapping) {
                 return None;
             }
             let file = self.opened(Question::Mapping(mapping.start, mapping.end)).ok()?;
@@ -342,6 +357,15 @@ impl Worker<'_> {
         self.collected.problems.extend(had.problems);
     }
 
+    // Of the namespace's tables only what is the process's own is kept.
+    fn sockets(&mut self, descriptors: &[u8], until: Instant) {
+        if !sockets::has_any(descriptors) {
+            return;
+        }
+        let Some(tables) = self.part_by(Part::Sockets, until) else { return };
+        self.collected.parts.push(("process/sockets".into(), sockets::sockets(descriptors, &tables)));
+    }
+
     // The process's state in /proc. What is read from its memory comes last: it may block.
     fn state(&mut self, held: &mut Held, cpuinfo: Option<&[u8]>, until: Instant) {
         let name = self.part_by(Part::Name, until).unwrap_or_default();
@@ -353,7 +377,9 @@ impl Worker<'_> {
             .part_by(Part::Executable, until)
             .map(|path| String::from_utf8_lossy(&path).into_owned())
             .filter(|path| !path.is_empty());
-        held.own_root = self.part_by(Part::Root, until).is_some_and(|same| same == [1]);
+        let root = self.part_by(Part::Root, until).unwrap_or_default();
+        held.own_root = root.first() == Some(&1);
+        held.root = String::from_utf8_lossy(root.get(1..).unwrap_or_default()).into_owned();
 
         const KEPT: [(&str, Part); 11] = [
             ("status", Part::Status),
@@ -382,7 +408,10 @@ impl Worker<'_> {
             let Some(bytes) = bytes else { continue };
             let reduced = match part {
                 Part::Auxv => state::auxiliary_vector(&bytes, class),
-                Part::Descriptors => state::descriptors(&bytes),
+                Part::Descriptors => {
+                    self.sockets(&bytes, until);
+                    state::descriptors(&bytes)
+                }
                 Part::Pressure => {
                     self.collected.surroundings.pressure = Some(surroundings::pressure(&bytes));
                     state::records(&bytes)

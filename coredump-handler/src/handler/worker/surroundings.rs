@@ -13,18 +13,22 @@ use super::collect::Held;
 use super::{Worker, os_release};
 use crate::handler::channel::Question;
 use crate::handler::state;
-use crate::package;
+use crate::package::{self, Claim};
 use crate::surroundings as around;
 
 /// How long a program's files may be compared with their packages'.
 const COMPARISON: Duration = Duration::from_millis(400);
 /// More of a container's files is not read.
 const CLAIM_BYTES: u64 = 64 << 10;
+const STATUS_BYTES: u64 = 32 << 20;
+const SUMS_BYTES: u64 = 4 << 20;
+/// How long its package database may be searched, and its debug files be opened: the process waits for both.
+const INSIDE: Duration = Duration::from_millis(150);
 const SQUASHFS: FsType = FsType(0x7371_7368);
 
 impl Worker<'_> {
     // From the parts that are there already; a container's own files are asked for.
-    pub(super) fn surroundings(&mut self, held: &Held, until: Instant) {
+    pub(super) fn surroundings(&mut self, held: &mut Held, until: Instant) {
         let cgroup = self.kept("process/cgroup");
         let namespaces = self.kept("process/namespaces");
         let status = held.status.as_deref().unwrap_or_default();
@@ -33,6 +37,36 @@ impl Worker<'_> {
         self.collected.surroundings = Surroundings { pressure, ..seen };
         if !held.own_root && self.task.effort.memory {
             self.inside(held, until);
+            self.packages_inside(held, until);
+            self.debug_files_inside(held, until);
+        }
+    }
+
+    // The container's own package database.
+    fn packages_inside(&mut self, held: &mut Held, until: Instant) {
+        if self.collected.program.package.is_some() || held.executable.is_none() {
+            return;
+        }
+        let Some(exe) = self.collected.program.exe.clone() else { return };
+        let exe = around::path_inside(&exe, &held.root);
+        let begun = Instant::now();
+        held.claim = Claim::find(exe, &mut |name| {
+            let limit = if name.ends_with("/status") { STATUS_BYTES } else { SUMS_BYTES };
+            (begun.elapsed() < INSIDE).then(|| self.bytes_inside(name, limit, until)).flatten()
+        });
+    }
+
+    // The container's own debug files. What they name is believed only if they bear their image's build-id.
+    fn debug_files_inside(&mut self, held: &mut Held, until: Instant) {
+        let Some(modules) = &mut held.modules else { return };
+        let begun = Instant::now();
+        for module in modules.iter_mut() {
+            let Some(path) = module.debug_path().filter(|_| begun.elapsed() < INSIDE) else { continue };
+            let question = Question::File(path.into_os_string().into_encoded_bytes());
+            let answered = self.answered_by(&question, "a debug file", until);
+            if let Some(Ok((_, Some(file)))) = answered {
+                module.give_debug_file(File::from(file));
+            }
         }
     }
 
@@ -77,11 +111,16 @@ impl Worker<'_> {
     }
 
     fn file_inside(&mut self, name: &str, until: Instant) -> Option<String> {
+        let content = self.bytes_inside(name, CLAIM_BYTES, until)?;
+        Some(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    fn bytes_inside(&mut self, name: &str, limit: u64, until: Instant) -> Option<Vec<u8>> {
         let question = Question::File(name.as_bytes().to_vec());
         let (_, descriptor) = self.answered_by(&question, name, until)?.ok()?;
         let mut content = Vec::new();
-        File::from(descriptor?).take(CLAIM_BYTES).read_to_end(&mut content).ok()?;
-        Some(String::from_utf8_lossy(&content).into_owned())
+        File::from(descriptor?).take(limit).read_to_end(&mut content).ok()?;
+        Some(content)
     }
 
     fn kept(&self, name: &str) -> String {
@@ -90,13 +129,16 @@ impl Worker<'_> {
     }
 
     // A name in another root directory says nothing about this system's packages.
-    pub(super) fn package(&mut self, held: &Held) {
+    pub(super) fn package(&mut self, held: &mut Held) {
         if self.collected.program.package.is_some() {
             return;
         }
         let Some(exe) = &self.collected.program.exe else { return };
         if !held.own_root {
-            self.collected.program.package = held.executable.as_ref().and_then(package::noted);
+            let executable = held.executable.as_ref();
+            let claimed = held.claim.take().zip(executable);
+            let proved = claimed.and_then(|(claim, file)| claim.proved(file, Instant::now() + COMPARISON));
+            self.collected.program.package = proved.or_else(|| executable.and_then(package::noted));
             return;
         }
         self.collected.program.package = package::find(Path::new("/"), exe, held.executable.as_ref());
