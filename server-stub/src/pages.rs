@@ -19,6 +19,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use foretrace_report::ReportId;
+use foretrace_report::trail::level_name;
 use foretrace_ring::trail::Level;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -83,12 +84,12 @@ impl View {
     fn with_level(&self, id: &str, level: Level) -> String {
         let last =
             self.last.as_deref().map(|last| format!("&last={}", frame::query(last))).unwrap_or_default();
-        format!("/report/{id}?level={}{last}#events", words::level(level))
+        format!("/report/{id}?level={}{last}#events", level_name(level))
     }
 
     /// The same view of a report with another stretch of time.
     fn with_last(&self, id: &str, last: &str) -> String {
-        format!("/report/{id}?level={}&last={last}#trail", words::level(self.level()))
+        format!("/report/{id}?level={}&last={last}#trail", level_name(self.level()))
     }
 }
 

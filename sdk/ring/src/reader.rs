@@ -16,6 +16,7 @@ use crate::trail::Privacy;
 
 mod attachments;
 mod packets;
+mod stream;
 
 pub use attachments::{Attached, Attachment, AttachmentClass, is_name};
 
@@ -25,7 +26,7 @@ pub trait Memory {
     fn size(&self) -> u64;
     /// The little-endian word at `offset` (a multiple of 8), loaded with acquire ordering. `None` beyond the end.
     fn load(&self, offset: u64) -> Option<u64>;
-    /// Copies bytes out. What is loaded afterwards is not older than the copy. False, with `into` in any state, beyond
+    /// Copies bytes out. What is loaded or copied afterwards is not older than the copy. False, with `into` in any state, beyond
     /// the end.
     fn copy(&self, offset: u64, into: &mut [u8]) -> bool;
 }
@@ -153,8 +154,8 @@ pub fn read_again<M: Memory + ?Sized>(memory: &M, former: Snapshot) -> Result<Sn
 fn read_into<M: Memory + ?Sized>(memory: &M, spare: Vec<(String, Vec<u8>)>) -> Result<Snapshot, RingError> {
     let head = Head::read(memory)?;
     let mut problems = Vec::new();
-    let mut spare = spare.into_iter().map(|(_, bytes)| bytes);
-    let packets = packets::collect(memory, &head, &mut spare, &mut problems);
+    let spare = spare.into_iter().map(|(_, bytes)| bytes).collect();
+    let packets = packets::collect(memory, &head, spare, &mut problems);
     let counts = packets.count(memory, &head);
     let streams = packets.into_streams(&mut problems);
     let annotations = annotations(memory, &head, &mut problems);

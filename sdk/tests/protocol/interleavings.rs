@@ -10,9 +10,9 @@ use foretrace_ring::layout::*;
 use foretrace_ring::trail::Privacy;
 use loom::thread;
 
-use crate::annotation::annotate;
 use crate::atomic::{Ordering, forget_order, twins};
 use crate::model::{CELL, LARGE, SMALL, View, begin, end_thread, examine, record};
+use crate::recorder::annotation::annotate;
 use crate::words::Ring;
 use crate::{pool, ring, slot};
 

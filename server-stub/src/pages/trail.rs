@@ -1,6 +1,7 @@
 //! The trail as a table: the last events on the report's page, all of them page by page on their own.
 
 use foretrace_report::Report;
+use foretrace_report::trail::level_name;
 use foretrace_ring::Trail;
 use foretrace_ring::trail::{Event, EventType, Level, Privacy, Value};
 use maud::{Markup, html};
@@ -32,7 +33,7 @@ pub fn latest(reading: &Reading, report: &Report, view: &View) -> Markup {
         (filter(view.level(), |level| view.with_level(id, level)))
         (table(trail, report, &latest, "Newest first; the moment is at the top."))
         @if count > latest.len() {
-            p { a href=(format!("/report/{id}/trail?level={}", words::level(view.level()))) {
+            p { a href=(format!("/report/{id}/trail?level={}", level_name(view.level()))) {
                 "The whole trail: " (words::count(count as u64, "event", "events"))
             } }
         }
@@ -50,14 +51,14 @@ pub fn page(reading: &Reading, view: &View) -> Markup {
         matching().rev().skip((view.page() - 1).saturating_mul(ROWS)).take(ROWS).collect();
     let report_page = format!("/report/{id}");
     let problem_page = format!("/problem/{}", reading.record.problem);
-    let address = |page| format!("/report/{id}/trail?level={}&page={page}", words::level(level));
+    let address = |page| format!("/report/{id}/trail?level={}&page={page}", level_name(level));
     let content = html! {
         (frame::path(&[("/", "Problems"), (&problem_page, "This problem"), (&report_page, &id[..8])], "Trail"))
         h1 { "The whole trail" }
         @match &reading.report {
             Some(report) => {
                 p.lead { (words::losses(report, reading.rings, trail.events.len() as u64)) }
-                (filter(level, |level| format!("/report/{id}/trail?level={}", words::level(level))))
+                (filter(level, |level| format!("/report/{id}/trail?level={}", level_name(level))))
                 (table(trail, report, &events, "Newest first."))
                 (frame::pager(view.page() as u64, ROWS as u64, count as u64, address))
             }
@@ -70,7 +71,7 @@ pub fn page(reading: &Reading, view: &View) -> Markup {
 /// An event in one line, without its time.
 pub fn line(trail: &Trail, event: &Event, characters: usize) -> String {
     let kind = trail.kind_of(event);
-    let mut text = format!("{} {}", words::level(kind.level), kind.name);
+    let mut text = format!("{} {}", level_name(kind.level), kind.name);
     for (field, value) in kind.fields.iter().zip(&event.values).take(8) {
         text.push_str(&format!(" {}={}", field.name, shown(value)));
     }
@@ -85,7 +86,7 @@ fn filter(current: Level, address: impl Fn(Level) -> String) -> Markup {
                     @match level {
                         Level::Error => "errors",
                         Level::Trace => "everything",
-                        level => { (words::level(level)) " and above" }
+                        level => { (level_name(level)) " and above" }
                     }
                 }
             }
@@ -114,7 +115,7 @@ fn table(trail: &Trail, report: &Report, events: &[&Event], caption: &str) -> Ma
 fn row(trail: &Trail, report: &Report, event: &Event, moment: u64) -> Markup {
     let kind = trail.kind_of(event);
     let known = report.threads.iter().find(|thread| thread.trail_tid() == Some(event.thread));
-    let level = words::level(kind.level);
+    let level = level_name(kind.level);
     html! {
         tr class=(level) {
             td.right.number title=(exactly(event.time)) { "−" (words::span(moment - event.time.min(moment))) }

@@ -4,6 +4,7 @@
 
 use foretrace_report::schema::{Frame, Kind, Report, Signal, Trust};
 use foretrace_report::signature::telling;
+use foretrace_report::trail::level_name;
 use foretrace_ring::trail::Level;
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -97,23 +98,12 @@ pub fn exactly(milliseconds: i64) -> String {
         .unwrap_or_else(|_| "an unknown time".into())
 }
 
-/// A level's name.
-pub fn level(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    }
-}
-
 /// All levels, the most important first.
 pub const LEVELS: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
 
 /// The level with a name.
 pub fn level_named(name: &str) -> Option<Level> {
-    LEVELS.into_iter().find(|one| level(*one) == name)
+    LEVELS.into_iter().find(|one| level_name(*one) == name)
 }
 
 /// What the moment to which a trail leads is called.

@@ -1,44 +1,32 @@
 //! Packets out of a pool: copied, believed only if nobody reused them meanwhile, put in order, counted.
 //!
-//! First the headers are looked at, then every packet is copied once, to where it stays: oldest first, so that on a ring
-//! that is being written the reader keeps ahead of the writer who reuses the oldest.
+//! All descriptors are read at one instant, and only what is a packet then is taken: the snapshot has no holes that the
+//! ring had not. Closed packets come in runs of neighbours, each with one copy and one more look at the descriptors; on a
+//! ring that is being written the oldest come first, so that the reader keeps ahead of the writer who reuses them.
+//! What may still be written is copied last and alone, up to where it was committed before. Nothing else of a packet is
+//! read twice, so that a header cannot change between a check and a use.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
+use core::slice;
 
+use super::stream::{Packet, Stream};
 use super::{Head, Memory, TRIES, halves};
 use crate::layout::*;
 
-/// A packet, as its header has it.
-struct Packet {
-    slot: u64,
-    number: u64,
-    begin: u64,
-    before: u64,
-    /// The commit word.
-    commit: u64,
-    /// Where it is, its descriptor, and how large it may be.
+/// Cells that are copied at once at most: small enough for the processor's cache, and to be copied before a writer has
+/// come round.
+const RUN: u64 = 64;
+
+/// A part of the pool in which there is a packet.
+struct Part {
+    /// Its first cell and its descriptor.
     cell: u64,
     word: u64,
-    room: u64,
-}
-
-/// The packets of one slot, one behind the other.
-struct Stream {
-    bytes: Vec<u8>,
-    /// How many of the bytes are packets; the rest is room.
-    length: usize,
-    /// Where each packet ends, and the time at which it begins.
-    packets: Vec<(usize, u64)>,
-    /// Events up to the last packet's end, by its own count.
-    recorded: u64,
-    /// Events in the packets.
-    kept: u64,
-    /// Packets that contradict the counts of those before them.
-    contradictions: u64,
 }
 
 /// What was copied out of a pool.
@@ -54,245 +42,178 @@ pub(super) struct Counts {
     pub discarded: u64,
 }
 
-/// Packets that were no packets.
-#[derive(Default)]
-struct Damage {
-    count: u64,
-    example: &'static str,
-}
-
-impl Damage {
-    fn note(&mut self, why: &'static str) {
-        self.count += 1;
-        self.example = why;
-    }
-}
-
 /// Copies every packet that holds something, by slot and number. `spare` is memory to copy them into.
 pub(super) fn collect<M: Memory + ?Sized>(
     memory: &M,
     head: &Head,
-    spare: &mut dyn Iterator<Item = Vec<u8>>,
+    spare: Vec<Vec<u8>>,
     problems: &mut Vec<String>,
 ) -> Packets {
-    let mut damage = Damage::default();
-    let mut packets = survey(memory, head, &mut damage);
-    packets.sort_by_key(|packet| (packet.slot, packet.number));
-    let all = packets.len();
-    packets.dedup_by_key(|packet| (packet.slot, packet.number));
-    if packets.len() < all {
-        problems
-            .push(format!("{} packets had the number of another one and were dropped", all - packets.len()));
+    let (closed, written): (Vec<Part>, Vec<Part>) =
+        parts(memory, head).into_iter().partition(|part| part.word & STATE == CLOSED);
+    let mut collection = Collection::new(memory, head, spare);
+    let is_run = |one: &Part, next: &Part| one.end() == next.cell && one.cell / RUN == next.cell / RUN;
+    for run in closed.chunk_by(is_run) {
+        collection.copy(run, None);
     }
-    let mut streams: BTreeMap<u64, Stream> = BTreeMap::new();
-    for slot in packets.chunk_by(|one, next| one.slot == next.slot) {
-        let room: u64 = slot.iter().map(|packet| packet.most().next_multiple_of(8)).sum();
-        streams.insert(slot[0].slot, Stream::with_room(room as usize, spare.next().unwrap_or_default()));
+    for part in &written {
+        // Before the events: what is copied behind it may be newer.
+        let commit = memory.load(head.pool.item(part.cell) + PACKET_COMMIT);
+        collection.copy(slice::from_ref(part), commit);
     }
-    for packet in oldest_first(packets) {
-        if let Some(stream) = streams.get_mut(&packet.slot)
-            && let Err(why) = stream.append(memory, head, &packet)
-        {
-            damage.note(why);
-        }
-    }
-    if damage.count > 0 {
-        problems.push(format!("{} packets were dropped; the last of them {}", damage.count, damage.example));
-    }
-    Packets(streams)
+    collection.into_packets(problems)
 }
 
-/// Reads the headers of all packets.
-fn survey<M: Memory + ?Sized>(memory: &M, head: &Head, damage: &mut Damage) -> Vec<Packet> {
-    let words = descriptors(memory, head);
-    let looked: Vec<_> = (0..)
-        .zip(&words)
-        .filter(|(_, word)| matches!(**word & STATE, OPEN | PINNED | CLOSED))
-        .map(|(cell, word)| (cell, Packet::look(memory, head, cell, *word)))
-        .collect();
-    // What was read means something only of packets that nobody has reused since.
-    let now = descriptors(memory, head);
-    let still = |cell: u64| words.get(cell as usize).zip(now.get(cell as usize)).is_some_and(is_same);
-    let mut packets = Vec::with_capacity(looked.len());
-    for (cell, packet) in looked {
-        match packet {
-            _ if !still(cell) => {}
-            Ok(packet) => packets.push(packet),
-            Err(why) => damage.note(why),
-        }
-    }
-    packets
+/// Where packets are: in the order of the pool, from the oldest on.
+fn parts<M: Memory + ?Sized>(memory: &M, head: &Head) -> Vec<Part> {
+    let is_packet = |part: &Part| matches!(part.word & STATE, OPEN | PINNED | CLOSED);
+    let words = descriptors(memory, head, 0..head.pool.count);
+    let mut parts: Vec<Part> =
+        (0..).zip(words).map(|(cell, word)| Part { cell, word }).filter(is_packet).collect();
+    // The ticket is at what is reused next.
+    let next = memory.load(AT_TICKET).unwrap_or(0).checked_rem(head.pool.count).unwrap_or(0);
+    let older = parts.partition_point(|part| part.cell < next);
+    parts.rotate_left(older);
+    parts
 }
 
-/// All descriptors.
-fn descriptors<M: Memory + ?Sized>(memory: &M, head: &Head) -> Vec<u64> {
-    let mut bytes = vec![0; (head.pool.count * 8) as usize];
-    if !memory.copy(head.descriptors.at, &mut bytes) {
+/// The descriptors of these cells.
+fn descriptors<M: Memory + ?Sized>(memory: &M, head: &Head, cells: Range<u64>) -> Vec<u64> {
+    let mut bytes = vec![0; ((cells.end - cells.start) * head.descriptors.each) as usize];
+    if !memory.copy(head.descriptors.item(cells.start), &mut bytes) {
         return Vec::new();
     }
     bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect()
 }
 
-/// Whether a descriptor says that its packet is still the one that it was.
-fn is_same((then, now): (&u64, &u64)) -> bool {
-    then / GENERATION == now / GENERATION && now & STATE != BUSY
-}
-
-/// The order in which packets are copied: by the time at which they begin, but never before an earlier one of their slot.
-fn oldest_first(packets: Vec<Packet>) -> impl Iterator<Item = Packet> {
-    let (mut slot, mut latest) = (None, 0);
-    let mut due: Vec<_> = packets
-        .into_iter()
-        .map(|packet| {
-            latest = if slot == Some(packet.slot) { packet.begin.max(latest) } else { packet.begin };
-            slot = Some(packet.slot);
-            (latest, packet)
-        })
-        .collect();
-    due.sort_by_key(|(due, _)| *due);
-    due.into_iter().map(|(_, packet)| packet)
-}
-
-impl Packet {
-    fn look<M: Memory + ?Sized>(
-        memory: &M,
-        head: &Head,
-        cell: u64,
-        word: u64,
-    ) -> Result<Packet, &'static str> {
-        let whole = word & WHOLE != 0;
-        if whole && !cell.is_multiple_of(u64::from(BLOCK_CELLS)) {
-            return Err("is a whole packet in the middle of a block");
-        }
-        let mut bytes = [0; PACKET_HEADER as usize];
-        if !memory.copy(head.pool.item(cell), &mut bytes) {
-            return Err("lies outside the ring");
-        }
-        let room = u64::from(if whole { BLOCK_SIZE } else { CELL_SIZE });
-        Packet { slot: 0, number: 0, begin: 0, before: 0, commit: 0, cell, word, room }
-            .with_header(head, &bytes)
+impl Part {
+    /// The cell behind it. A whole packet that does not begin with its block is none, and takes no more than its cell.
+    fn end(&self) -> u64 {
+        let is_whole = self.word & WHOLE != 0 && self.begins_block();
+        self.cell + u64::from(if is_whole { BLOCK_CELLS } else { 1 })
     }
 
-    /// The same packet with what a header says, or why that is none.
-    fn with_header(&self, head: &Head, bytes: &[u8]) -> Result<Packet, &'static str> {
-        let field = |offset: u64| bytes.load(offset).unwrap_or(0);
-        if field(0) as u32 != PACKET_MAGIC || bytes.get(4..20) != Some(&head.uuid) || (field(16) >> 32) != 0 {
-            return Err("does not begin as a packet of this ring");
-        }
-        if field(PACKET_SLOT) >= head.slots.count {
-            return Err("names a writer slot that is not there");
-        }
-        Ok(Packet {
-            slot: field(PACKET_SLOT),
-            number: field(PACKET_NUMBER),
-            begin: field(PACKET_BEGIN),
-            before: field(PACKET_BEFORE),
-            commit: field(PACKET_COMMIT),
-            ..*self
-        })
+    fn begins_block(&self) -> bool {
+        self.cell.is_multiple_of(u64::from(BLOCK_CELLS))
     }
 
-    /// Whether another reading of it says the same of what never changes.
-    fn agrees(&self, other: &Packet) -> bool {
-        let fixed = |packet: &Packet| (packet.slot, packet.number, packet.begin, packet.before);
-        fixed(self) == fixed(other)
-    }
-
-    /// How many bytes it may have when it is copied.
-    fn most(&self) -> u64 {
-        if self.word & STATE == OPEN { self.room } else { (u64::from(self.commit as u32) / 8).min(self.room) }
+    /// Whether a descriptor says that it is still the packet that it was.
+    fn is_still(&self, now: u64) -> bool {
+        self.word / GENERATION == now / GENERATION && now & STATE != BUSY
     }
 }
 
-impl Stream {
-    fn with_room(room: usize, spare: Vec<u8>) -> Stream {
-        let mut bytes = spare;
-        if bytes.capacity() < room {
-            // Zeroed by whoever gives the memory, and only where it is used.
-            bytes = vec![0; room];
-        }
-        bytes.resize(room, 0);
-        Stream { bytes, length: 0, packets: Vec::new(), recorded: 0, kept: 0, contradictions: 0 }
+/// Packets while they are being copied.
+struct Collection<'a, M: ?Sized> {
+    memory: &'a M,
+    head: &'a Head,
+    streams: BTreeMap<u64, Stream>,
+    /// Memory for streams, the largest last.
+    spare: Vec<Vec<u8>>,
+    /// The slot of the last packet, which most likely is the next one's too.
+    slot: u64,
+    /// Packets that were no packets, and why the last of them was none.
+    damaged: u64,
+    damage: &'static str,
+}
+
+impl<'a, M: Memory + ?Sized> Collection<'a, M> {
+    fn new(memory: &'a M, head: &'a Head, mut spare: Vec<Vec<u8>>) -> Self {
+        spare.sort_by_key(Vec::capacity);
+        Collection { memory, head, streams: BTreeMap::new(), spare, slot: 0, damaged: 0, damage: "" }
     }
 
-    /// Copies a packet behind the others. One that somebody reuses meanwhile is none.
-    fn append<M: Memory + ?Sized>(
-        &mut self,
-        memory: &M,
-        head: &Head,
-        packet: &Packet,
-    ) -> Result<(), &'static str> {
-        let copied = self.copy(memory, head, packet);
-        // The words of the copy mean something only if the packet is still the one whose header was read.
-        let now = memory.load(head.descriptors.item(packet.cell));
-        if !now.is_some_and(|now| is_same((&packet.word, &now))) {
-            return Ok(());
+    /// Copies packets that are neighbours. `commit` is the commit word of one that may still be written.
+    fn copy(&mut self, parts: &[Part], commit: Option<u64>) {
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return };
+        let size = |cells: u64| (cells * self.head.pool.each) as usize;
+        let at = self.head.pool.item(first.cell);
+        // To where they stay, if they are of this slot.
+        let slot = self.slot;
+        let mut stream = self.stream(slot);
+        let start = stream.end();
+        let copied = self.memory.copy(at, stream.room(size(last.end() - first.cell)));
+        if copied || parts.len() == 1 {
+            // The copy means something only of packets that nobody has reused since.
+            let now = descriptors(self.memory, self.head, first.cell..last.cell + 1);
+            let is_still = |part: &&Part| {
+                now.get((part.cell - first.cell) as usize).is_some_and(|now| part.is_still(*now))
+            };
+            for part in parts.iter().filter(is_still) {
+                let at = start + size(part.cell - first.cell);
+                let bytes = stream.copied(at..at + size(part.end() - part.cell));
+                let packet =
+                    if copied { look(self.head, part, bytes, commit) } else { Err("lies outside the ring") };
+                match packet {
+                    Ok(packet) if packet.slot == slot => stream.take(packet, at),
+                    Ok(packet) => self.give(packet, &stream, at),
+                    Err(why) => {
+                        self.damaged += 1;
+                        self.damage = why;
+                    }
+                }
+            }
         }
-        let (end, events) = copied?;
-        let &Packet { begin, before, .. } = packet;
-        let reached = before.saturating_add(events);
-        self.kept = self.kept.saturating_add(events);
-        // One without events says how many there were before, and takes up no room.
-        if (end - self.length) as u64 > PACKET_HEADER {
-            self.contradictions += u64::from(before < self.recorded);
-            self.length = end.next_multiple_of(8);
-            self.bytes[end..self.length].fill(0);
-            self.packets.push((self.length, begin));
-        }
-        self.recorded = self.recorded.max(reached);
-        Ok(())
-    }
-
-    /// Copies its bytes up to the commit word's content size: where they end, and how many events they are.
-    fn copy<M: Memory + ?Sized>(
-        &mut self,
-        memory: &M,
-        head: &Head,
-        packet: &Packet,
-    ) -> Result<(usize, u64), &'static str> {
-        let at = head.pool.item(packet.cell);
-        let commit = match packet.word & STATE {
-            // It may have grown, and its successor be among those that were looked at.
-            OPEN => memory.load(at + PACKET_COMMIT).ok_or("lies outside the ring")?,
-            _ => packet.commit,
-        };
-        let (content, events) = halves(commit);
-        let length = u64::from(content) / 8;
-        if !content.is_multiple_of(8) || length < PACKET_HEADER || length > packet.room {
-            return Err("has an impossible size");
-        }
-        let (start, end) = (self.length, self.length + length as usize);
-        let into = self.bytes.get_mut(start..end).ok_or("has an impossible size")?;
-        if !memory.copy(at, into) {
-            return Err("lies outside the ring");
-        }
-        // Only a forged ring changes a header whose descriptor stays.
-        if !packet.with_header(head, into)?.agrees(packet) {
-            return Err("changed its header while it was read");
-        }
-        // The copy's own commit word may be newer than what was copied behind it.
-        self.set(start, PACKET_COMMIT, commit);
-        Ok((end, u64::from(events)))
-    }
-
-    /// Makes each packet say its own size and its last time.
-    fn seal(&mut self) {
-        let mut start = 0;
-        for index in 0..self.packets.len() {
-            let (end, begin) = self.packets[index];
-            let next = self.packets.get(index + 1).map(|(_, next)| *next);
-            let latest = next.filter(|next| *next > begin).unwrap_or(NOT_ENDED);
-            let last = self.bytes[start..end].load(PACKET_END).unwrap_or(NOT_ENDED);
-            self.set(start, PACKET_END, if last <= begin || last > latest { latest } else { last });
-            self.set(start, PACKET_SIZE, (end - start) as u64 * 8);
-            start = end;
+        self.streams.insert(slot, stream);
+        if !copied && parts.len() > 1 {
+            // Memory that is missing costs what lies there.
+            parts.iter().for_each(|part| self.copy(slice::from_ref(part), commit));
         }
     }
 
-    fn set(&mut self, packet: usize, at: u64, word: u64) {
-        let at = packet + at as usize;
-        self.bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    /// Gives a packet that was copied to another slot's stream to its own.
+    fn give(&mut self, packet: Packet, from: &Stream, at: usize) {
+        self.slot = packet.slot;
+        let mut stream = self.stream(packet.slot);
+        from.give(packet, at, &mut stream);
+        self.streams.insert(self.slot, stream);
     }
+
+    /// Takes a slot's stream out.
+    fn stream(&mut self, slot: u64) -> Stream {
+        self.streams.remove(&slot).unwrap_or_else(|| Stream::within(self.spare.pop().unwrap_or_default()))
+    }
+
+    fn into_packets(mut self, problems: &mut Vec<String>) -> Packets {
+        let twice: usize = self.streams.values_mut().map(Stream::sort).sum();
+        if twice > 0 {
+            problems.push(format!("{twice} packets had the number of another one and were dropped"));
+        }
+        if self.damaged > 0 {
+            problems.push(format!("{} packets were dropped; the last of them {}", self.damaged, self.damage));
+        }
+        Packets(self.streams)
+    }
+}
+
+/// What a packet says of itself, or why it is none.
+fn look(head: &Head, part: &Part, bytes: &[u8], commit: Option<u64>) -> Result<Packet, &'static str> {
+    if part.word & WHOLE != 0 && !part.begins_block() {
+        return Err("is a whole packet in the middle of a block");
+    }
+    let field = |offset: u64| bytes.load(offset).unwrap_or(0);
+    if field(0) as u32 != PACKET_MAGIC || bytes.get(4..20) != Some(&head.uuid) || field(16) >> 32 != 0 {
+        return Err("does not begin as a packet of this ring");
+    }
+    if field(PACKET_SLOT) >= head.slots.count {
+        return Err("names a writer slot that is not there");
+    }
+    let commit = commit.unwrap_or(field(PACKET_COMMIT));
+    let (content, events) = halves(commit);
+    let length = content as usize / 8;
+    if !content.is_multiple_of(8) || !(PACKET_HEADER as usize..=bytes.len()).contains(&length) {
+        return Err("has an impossible size");
+    }
+    Ok(Packet {
+        slot: field(PACKET_SLOT),
+        number: field(PACKET_NUMBER),
+        begin: field(PACKET_BEGIN),
+        end: field(PACKET_END),
+        before: field(PACKET_BEFORE),
+        events: u64::from(events),
+        commit,
+        length,
+    })
 }
 
 impl Packets {
@@ -321,12 +242,11 @@ impl Packets {
     pub fn into_streams(self, problems: &mut Vec<String>) -> Vec<(String, Vec<u8>)> {
         let mut contradictions = 0;
         let mut streams = Vec::with_capacity(self.0.len());
-        for (slot, mut stream) in self.0 {
+        for (slot, stream) in self.0 {
             contradictions += stream.contradictions;
-            stream.seal();
-            stream.bytes.truncate(stream.length);
-            if !stream.bytes.is_empty() {
-                streams.push((format!("slot-{slot}.ctf"), stream.bytes));
+            let bytes = stream.seal();
+            if !bytes.is_empty() {
+                streams.push((format!("slot-{slot}.ctf"), bytes));
             }
         }
         if contradictions > 0 {

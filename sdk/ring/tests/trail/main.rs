@@ -130,7 +130,8 @@ fn what_is_declared_is_what_is_read() {
 
 #[test]
 fn no_two_fields_of_an_event_share_a_name() {
-    let fields = [FieldDecl { name: "same", kind: FieldKind::Text, privacy: Privacy::Public }; 100];
+    const FIELDS: usize = if cfg!(miri) { 9 } else { 100 };
+    let fields = [FieldDecl { name: "same", kind: FieldKind::Text, privacy: Privacy::Public }; FIELDS];
     let mut metadata = String::from(PREAMBLE);
     let event =
         EventDecl { id: 9, provider: "p", name: "n", level: Level::Info, file: "", line: 0, fields: &fields };
@@ -139,7 +140,7 @@ fn no_two_fields_of_an_event_share_a_name() {
     assert_eq!(trail.problems, [""; 0]);
     let names: std::collections::BTreeSet<_> =
         trail.types.last().unwrap().fields.iter().map(|field| &field.name).collect();
-    assert_eq!(names.len(), 64);
+    assert_eq!(names.len(), FIELDS.min(64));
 }
 
 #[test]
