@@ -191,11 +191,12 @@ pub(crate) fn record_in_place(lay: impl FnOnce(*mut u8, usize) -> Option<(u16, u
         }
         let base = level.base.get();
         let at = base.wrapping_add(start);
-        let Some((id, size)) = lay(at.wrapping_add(HEADER), room as usize) else { break 'done false };
+        // Before `lay`, for the processor reads its counter only when everything before that is done.
         let time = clock::counter();
         if time.high as u32 != thread.epoch.get() {
             break 'done false;
         }
+        let Some((id, size)) = lay(at.wrapping_add(HEADER), room as usize) else { break 'done false };
         // SAFETY: the packet has room for the header, and `lay` has written what follows it.
         unsafe { write(at, time, u64::from(id) << site::NUMBER, &()) };
         // SAFETY: the level's packet; the event lies in it.

@@ -4,13 +4,16 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use foretrace::event;
+
 use crate::measure::median;
-use crate::single::numbers;
 
 /// As much as no second-level cache holds.
 const ELSEWHERE: usize = 64 << 20;
 /// Bytes of a cache line.
 const LINE: usize = 64;
+/// Events before it begins.
+const WARM: u64 = 1000;
 
 #[cfg(target_arch = "x86_64")]
 fn ticks() -> u64 {
@@ -35,18 +38,19 @@ fn ticks() -> u64 {
 pub fn cold(count: u64) -> f64 {
     let mut elsewhere = vec![1_u8; ELSEWHERE];
     let (begin, first) = (Instant::now(), ticks());
-    numbers(1000);
-    let took: Vec<f64> = (0..count)
-        .map(|_| {
-            for at in (0..ELSEWHERE).step_by(LINE) {
-                elsewhere[at] = elsewhere[at].wrapping_add(1);
-            }
-            black_box(&mut elsewhere);
-            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            let before = ticks();
-            numbers(1);
-            (ticks() - before) as f64
-        })
-        .collect();
-    median(&took) * begin.elapsed().as_nanos() as f64 / (ticks() - first) as f64
+    let mut took = Vec::new();
+    for number in 0..WARM + count {
+        // The same call site, in the loop as an application has it: a call to somewhere else would be measured with it.
+        let sweep = if number < WARM { 0 } else { ELSEWHERE };
+        for at in (0..sweep).step_by(LINE) {
+            elsewhere[at] = elsewhere[at].wrapping_add(1);
+        }
+        black_box(&mut elsewhere);
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        let before = ticks();
+        event!(info, "cold", value = number);
+        took.push((ticks() - before) as f64);
+    }
+    let took = &took[WARM as usize..];
+    median(took) * begin.elapsed().as_nanos() as f64 / (ticks() - first) as f64
 }

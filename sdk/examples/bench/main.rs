@@ -14,6 +14,7 @@ mod limit;
 mod live;
 mod measure;
 mod off;
+mod report;
 mod single;
 #[cfg(feature = "tracing")]
 mod subscriber;
@@ -29,17 +30,19 @@ fn main() {
         Some("text") => println!("{:.3}", single::warm(single::texts, number(1).unwrap_or(1_000_000))),
         Some("cold") => println!("{:.1}", cold::cold(number(1).unwrap_or(40))),
         Some("off") => off::rows(),
+        Some("report") => report::some(number(1) == Some(1)),
+        Some("reports") => report::rows(),
         Some("snapshots") => live::snapshots(),
         #[cfg(feature = "tracing")]
         Some("tracing") => subscriber::rows(),
         #[cfg(feature = "tracing")]
-        Some("tracing-alone") => subscriber::alone_rows(),
+        Some("tracing-alone") => subscriber::alone_rows(number(1).map_or(0, |which| which as usize)),
         Some("short") => crowd::short_threads(),
         Some("idle") => live::idle(),
         Some("write") => live::write(number(1).map_or(1, |threads| threads as usize)),
         Some(other) => {
             eprintln!(
-                "number COUNT | text COUNT | cold COUNT | off | tracing | tracing-alone | short | idle | write THREADS; not {other}"
+                "number COUNT | text COUNT | cold COUNT | off | reports | tracing | tracing-alone 0..2 | short | idle | write THREADS; not {other}"
             );
             std::process::exit(2);
         }
@@ -51,9 +54,10 @@ fn all() {
     #[cfg(feature = "tracing")]
     {
         subscriber::rows();
-        itself(&["tracing-alone"]).status().expect("this program runs itself");
+        subscriber::alone();
     }
     itself(&["off"]).env("FORETRACE", "off").status().expect("this program runs itself");
+    report::rows();
     live::memory();
     crowd::rows();
     live::instants();

@@ -3,10 +3,12 @@
 use std::hint::black_box;
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::prelude::*;
 
+use crate::itself;
 use crate::limit::{limit, shared_memory};
 use crate::measure::{Bar, ROUNDS, each, ratios, row};
 use crate::single::numbers;
@@ -22,6 +24,38 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Alone {
         event.record(&mut value);
         black_box(value.0);
     }
+}
+
+/// A subscriber that is told of every event, and looks at its fields or not even at that: no registry, no layers.
+struct Bare {
+    looks: bool,
+}
+
+impl Subscriber for Bare {
+    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    #[inline]
+    fn event(&self, event: &Event<'_>) {
+        if self.looks {
+            let mut value = Look(0);
+            event.record(&mut value);
+            black_box(value.0);
+        }
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
 }
 
 struct Look(u64);
@@ -54,10 +88,25 @@ pub fn rows() {
     row("tracing layer ÷ direct", "×", Bar::AtMost(1.35), &ratios(&layered, &direct));
 }
 
+/// Who is told of events and does not record them, in the order in which each adds something.
+const BARE: [&str; 3] = ["dispatch alone", "dispatch and one visit", "dispatch, registry and one visit"];
+
+/// Each in a process of its own: `tracing` has one subscriber at its best speed.
+pub fn alone() {
+    for number in 0..BARE.len() {
+        let mut command = itself(&["tracing-alone", &number.to_string()]);
+        command.status().expect("this program runs itself");
+    }
+}
+
 /// Direct, the limit, and through `tracing` with nobody who records, alternating: no layer can cost less than the last
-/// two together. A process of its own: `tracing` has one subscriber at its best speed.
-pub fn alone_rows() {
-    tracing_subscriber::registry().with(Alone).init();
+/// two together.
+pub fn alone_rows(number: usize) {
+    match number {
+        0 => Bare { looks: false }.init(),
+        1 => Bare { looks: true }.init(),
+        _ => tracing_subscriber::registry().with(Alone).init(),
+    }
     let ring = shared_memory();
     let (mut direct, mut alone, mut least) = (vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
@@ -66,11 +115,7 @@ pub fn alone_rows() {
         least.push(each(EVENTS, |count| limit(ring, count)));
     }
     let floor: Vec<f64> = alone.iter().zip(&least).map(|(alone, least)| alone + least).collect();
-    row("tracing alone: its dispatch and one visit, nothing recorded", "ns", Bar::Open, &alone);
-    row(
-        "(tracing alone + L) ÷ direct, below which no layer can be",
-        "×",
-        Bar::Open,
-        &ratios(&floor, &direct),
-    );
+    let what = BARE[number.min(BARE.len() - 1)];
+    row(&format!("tracing's {what}, nothing recorded"), "ns", Bar::Open, &alone);
+    row(&format!("({what} + L) ÷ direct"), "×", Bar::Open, &ratios(&floor, &direct));
 }
