@@ -10,6 +10,7 @@ mod debug;
 mod dwarf;
 mod image;
 mod section;
+mod split;
 
 use std::cell::OnceCell;
 use std::fmt::Write;
@@ -26,6 +27,7 @@ pub(crate) use debug::{DebugFile, shared};
 pub(crate) use dwarf::DwarfSections;
 pub(crate) use image::{Headers, Image, Load};
 pub(crate) use section::{Section, SectionReader};
+pub(crate) use split::Split;
 
 /// More images than this are not looked at; a large browser has 300.
 const MODULE_LIMIT: usize = 8192;
@@ -53,6 +55,7 @@ pub struct Module {
     debug: OnceCell<Option<DebugFile>>,
     frames: OnceCell<FrameSections>,
     dwarf: OnceCell<Option<DwarfSections>>,
+    split: OnceCell<Split>,
     embedded: OnceCell<Option<Image>>,
 }
 
@@ -122,6 +125,11 @@ impl Module {
             separate.or_else(own)
         };
         self.dwarf.get_or_init(find).as_ref()
+    }
+
+    /// What of its debug information lies in files of its own.
+    pub(crate) fn split(&self) -> &Split {
+        self.split.get_or_init(|| Split::new(Path::new(&self.path), self.places))
     }
 
     /// The compressed image inside the believed file, looked for once.
@@ -284,6 +292,7 @@ fn load(
         debug: OnceCell::new(),
         frames: OnceCell::new(),
         dwarf: OnceCell::new(),
+        split: OnceCell::new(),
         embedded: OnceCell::new(),
     };
     Some((module, what))

@@ -4,8 +4,6 @@
 //! the one that some distributions compress into a stripped image;
 //! and the expansion of inlined calls into frames of their own. Never opens a process's paths and never believes an image
 //! (that is [`crate::module`]); a lookup that fails costs a name, never a frame.
-//!
-//! Split DWARF (`.dwo`, `.dwp`) is not read: its files lie in build directories, which the sandboxed worker cannot see.
 
 mod demangle;
 mod dwarf;
@@ -17,7 +15,7 @@ use std::path::Path;
 
 use foretrace_report::schema::{Call, Frame, Trust};
 
-use crate::module::{self, DwarfSections, Image, Module, Modules, Places};
+use crate::module::{self, DwarfSections, Image, Module, Modules, Places, Split};
 use crate::unwind::Step;
 use dwarf::DebugInfo;
 use table::SymbolTable;
@@ -36,8 +34,10 @@ pub fn named_by(debug_file: File, build_id: &str, offsets: &[u64]) -> Option<Vec
     }
     let shared = module::shared(&image, Path::new("/"), Places::System);
     let sections = DwarfSections::new(&image, shared.as_ref());
+    // The program's place is unknown.
+    let split = Split::new(Path::new("/"), Places::System);
     let sources = Sources {
-        info: sections.as_ref().and_then(DebugInfo::new),
+        info: sections.as_ref().and_then(|sections| DebugInfo::new(sections, &split)),
         tables: SymbolTable::new(&image).into_iter().collect(),
     };
     let start = image.headers.first_address();
@@ -117,7 +117,7 @@ impl<'m> Sources<'m> {
     fn new(module: &'m Module) -> Self {
         let images = [module.debug().map(|debug| &debug.image), module.image(), module.embedded()];
         Sources {
-            info: module.dwarf_sections().and_then(DebugInfo::new),
+            info: module.dwarf_sections().and_then(|sections| DebugInfo::new(sections, module.split())),
             tables: images.into_iter().flatten().filter_map(SymbolTable::new).collect(),
         }
     }

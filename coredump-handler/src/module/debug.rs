@@ -14,7 +14,7 @@ use super::image::Image;
 use super::{Section, hex};
 
 const LINK_LIMIT: usize = 8192;
-const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
+pub(super) const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 /// A debug file that is told by its checksum has to be read whole.
 const CHECKED_LIMIT: u64 = 1 << 30;
 
@@ -116,7 +116,7 @@ fn is_file_name(name: &str) -> bool {
 }
 
 // Not a device and not a pipe, whatever lies there.
-fn open(path: &Path) -> Option<Image> {
+pub(super) fn open(path: &Path) -> Option<Image> {
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     Image::from_file(File::open(path).ok()?)
 }
@@ -133,7 +133,7 @@ fn checksum_of(path: &Path) -> Option<u32> {
     }
 }
 
-fn permitted(path: &Path, places: Places) -> Option<PathBuf> {
+pub(super) fn permitted(path: &Path, places: Places) -> Option<PathBuf> {
     match places {
         Places::System => within_debug_directory(path),
         Places::Anywhere => Some(path.to_owned()),

@@ -20,6 +20,17 @@ const NEEDED: [SectionId; 10] = [
     SectionId::DebugStrOffsets,
 ];
 
+/// What a package has on top: its indexes, and what they divide although nobody looks into it.
+const PACKAGED: [SectionId; 7] = [
+    SectionId::DebugCuIndex,
+    SectionId::DebugLoc,
+    SectionId::DebugLocLists,
+    SectionId::DebugMacinfo,
+    SectionId::DebugMacro,
+    SectionId::DebugTuIndex,
+    SectionId::DebugTypes,
+];
+
 /// The DWARF sections of an image, and of the file that it shares with others.
 pub(crate) struct DwarfSections {
     main: HashMap<SectionId, Section>,
@@ -31,10 +42,25 @@ impl DwarfSections {
     /// The sections of `image`; `None` where it has no debug information.
     pub(crate) fn new(image: &Image, shared: Option<&Image>) -> Option<DwarfSections> {
         image.has(SectionId::DebugInfo.name()).then(|| DwarfSections {
-            main: load(image),
-            shared: shared.map(load),
+            main: load(image, &NEEDED, |id| Some(id.name())),
+            shared: shared.map(|shared| load(shared, &NEEDED, |id| Some(id.name()))),
             empty: Section::empty(),
         })
+    }
+
+    /// The sections of a `.dwo` or `.dwp` file; `None` where it is neither.
+    pub(crate) fn split(image: &Image) -> Option<DwarfSections> {
+        let main = load(image, &[&NEEDED[..], &PACKAGED].concat(), |id| id.dwo_name());
+        main.contains_key(&SectionId::DebugInfo).then(|| DwarfSections {
+            main,
+            shared: None,
+            empty: Section::empty(),
+        })
+    }
+
+    /// No bytes.
+    pub(crate) fn empty(&self) -> &Section {
+        &self.empty
     }
 
     /// A section of the image, empty where there is none.
@@ -53,6 +79,11 @@ impl DwarfSections {
     }
 }
 
-fn load(image: &Image) -> HashMap<SectionId, Section> {
-    NEEDED.into_iter().filter(|id| image.has(id.name())).map(|id| (id, image.section(id.name()))).collect()
+fn load(
+    image: &Image,
+    ids: &[SectionId],
+    name: impl Fn(SectionId) -> Option<&'static str>,
+) -> HashMap<SectionId, Section> {
+    let named = ids.iter().filter_map(|id| Some((*id, name(*id)?)));
+    named.filter(|(_, name)| image.has(name)).map(|(id, name)| (id, image.section(name))).collect()
 }

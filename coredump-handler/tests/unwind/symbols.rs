@@ -128,3 +128,38 @@ fn a_linked_debug_file_is_taken_by_its_build_id_or_its_checksum_and_only_where_a
         assert_eq!(named(Places::Anywhere), build_id.ends_with("sha1"), "{build_id}");
     }
 }
+
+#[test]
+fn split_debug_information_is_read_where_a_person_asks_if_its_id_is_the_units() {
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let directory = tempfile::tempdir().unwrap();
+        let compile = |source: &str, program: &str| {
+            fs::write(directory.path().join("shop.c"), source).unwrap();
+            let mut gcc = Command::new("gcc");
+            gcc.args(["-O2", version, "-gsplit-dwarf", "shop.c", "-o", program]);
+            run(gcc.current_dir(directory.path()));
+        };
+        compile(&CALLS.replace("middle", "centre"), "victim");
+        fs::rename(directory.path().join("victim-shop.dwo"), directory.path().join("other")).unwrap();
+        compile(CALLS, "victim");
+        let crash = Crash::in_directory(directory, &[]);
+        let file = |name: &str| crash.directory.path().join(name);
+        let inlined = |places| {
+            let seen = crash.seen_in(places, &mut |mapping| File::open(&mapping.path).ok());
+            let frame = seen.crashed().2.iter().find(|frame| frame.inline).cloned();
+            frame.map(|frame| (frame.function.unwrap(), frame.line.unwrap()))
+        };
+        let middle = Some((String::from("middle"), 5));
+        assert_eq!(inlined(Places::Anywhere), middle, "{version}");
+        assert_eq!(inlined(Places::System), None, "{version}: the path is the process's");
+        // binutils' dwp knows version 4 alone.
+        if version == "-gdwarf-4" {
+            run(Command::new("dwp").args(["-e", "victim", "-o", "victim.dwp"]).current_dir(&crash.directory));
+            fs::remove_file(file("victim-shop.dwo")).unwrap();
+            assert_eq!(inlined(Places::Anywhere), middle, "from the package");
+            fs::remove_file(file("victim.dwp")).unwrap();
+        }
+        fs::rename(file("other"), file("victim-shop.dwo")).unwrap();
+        assert_eq!(inlined(Places::Anywhere), None, "{version}: another program's");
+    }
+}

@@ -66,6 +66,12 @@ pub const VICTIMS: &[Victim] = &[
     native("c-static", "gcc", "gcc -O2 -g -static $S/calls.c -o victim", "./victim segv"),
     native("c-static-pie", "gcc", "gcc -O2 -g -static-pie $S/calls.c -o victim", "./victim crowd"),
     native("c-split-dwarf", "gcc", "gcc -O2 -g -gsplit-dwarf $S/calls.c -o victim", "./victim segv"),
+    native(
+        "c-split-dwarf-packed",
+        "gcc dwp",
+        "gcc -O2 -gdwarf-4 -gsplit-dwarf $S/calls.c -o victim; dwp -e victim -o victim.dwp; rm -f *.dwo",
+        "./victim segv",
+    ),
     native("c-clang", "clang", "clang -O2 -g $S/calls.c -o victim -pthread", "./victim fault-handler"),
     // Where the debug information is.
     native("c-stripped", "gcc strip", "gcc -O2 $S/calls.c -o victim; strip victim", "./victim abort"),
