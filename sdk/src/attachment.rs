@@ -46,6 +46,9 @@ pub fn attach_memory<'a, T: ?Sized>(name: &str, value: &'a T, class: AttachmentC
 /// [`attach_memory`] by address and size in bytes. Nothing is read here, so the address may be any; what is there when a
 /// report is made goes into it.
 ///
+/// # Errors
+/// As [`attach_memory`].
+///
 /// # Signal safety
 /// May be called from a signal handler.
 pub fn attach_address<'a>(
@@ -72,6 +75,9 @@ pub fn attach_address<'a>(
 /// opened with the rights that the process has when the report is made, and only if it is a regular one on a file system
 /// that cannot block.
 ///
+/// # Errors
+/// As [`attach_memory`]; a path that is too long finds no room.
+///
 /// # Signal safety
 /// May be called from a signal handler.
 pub fn attach_file(name: &str, path: &Path, most: u64, class: AttachmentClass) -> Attachment<'static> {
@@ -90,6 +96,9 @@ pub struct Attachment<'a> {
 
 impl Attachment<'_> {
     /// Leaves it attached for good. A reference in it has to be to something that stays.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler.
     pub fn keep(self)
     where
         Self: 'static,
@@ -97,7 +106,10 @@ impl Attachment<'_> {
         core::mem::forget(self);
     }
 
-    /// Whether there was room for it.
+    /// Whether there was room for it, and its name and path could be.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler.
     pub fn is_attached(&self) -> bool {
         self.place.is_some()
     }

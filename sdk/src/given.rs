@@ -99,6 +99,9 @@ pub fn at(time: Time) -> At {
 
 impl At {
     /// From now on events have this time.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler.
     pub fn set(&self, time: Time) {
         self.time.set(time.0);
     }

@@ -67,6 +67,9 @@ pub struct Layer {
 
 impl Layer {
     /// A layer that records everything it is given; filters are `tracing_subscriber`'s.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler.
     pub fn new() -> Layer {
         Layer { number: LAYERS.fetch_add(1, Ordering::Relaxed) + 1 }
     }
@@ -157,7 +160,6 @@ fn record_phase(
         return;
     }
     let recorded = record::record_in_place(|at, room| {
-        // Found before the visit, of which the next event's time stamp waits for the end.
         let newest = TYPES.newest(site(metadata));
         let mut values = Values::new(at, room.min(CAPACITY), phase, false);
         values.fill(span, &visit);

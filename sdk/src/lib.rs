@@ -31,6 +31,10 @@
 //! # How much is kept
 //! The newest 4 MiB of events. A program chooses otherwise by [`start_with`], and who runs it by `FORETRACE_SIZE=64M`
 //! (from `256K` to `64M`). A thread whose history must survive noisy neighbours asks for a part of that by [`own_ring`].
+//!
+//! Every thread that records holds at least 1 KiB of the pool until it ends: 4 MiB have room for some 2,800 threads that
+//! live at the same time. What more of them record is discarded and counted, and the report says how many events; a
+//! program with so many threads asks for a larger pool. At most 4,096 threads record at once, whatever the pool.
 
 mod annotation;
 mod atomic;

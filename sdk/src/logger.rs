@@ -44,11 +44,17 @@ pub struct Logger {
 
 impl Logger {
     /// A logger that records everything it is given; what that is, [`log::set_max_level`] and `FORETRACE` say.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler.
     pub const fn new() -> Logger {
         Logger { next: None }
     }
 
     /// A logger that records, and then hands everything to the one that the program had.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler; the box was allocated elsewhere.
     pub fn before(next: Box<dyn Log>) -> Logger {
         Logger { next: Some(next) }
     }
@@ -57,6 +63,9 @@ impl Logger {
     ///
     /// # Errors
     /// The program has a logger already.
+    ///
+    /// # Signal safety
+    /// Not for signal handlers: it allocates.
     pub fn install(self) -> Result<(), SetLoggerError> {
         log::set_boxed_logger(Box::new(self))?;
         log::set_max_level(LevelFilter::Trace);

@@ -97,6 +97,9 @@ impl Span {
     }
 
     /// What its two events have in their field `span`: the thread's first span is number 1. 0: it is switched off.
+    ///
+    /// # Signal safety
+    /// May be called from a signal handler.
     #[inline(always)]
     pub fn number(&self) -> u64 {
         self.number

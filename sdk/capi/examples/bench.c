@@ -3,7 +3,8 @@
  *     cc -O2 -pthread bench.c $(pkg-config --cflags --libs foretrace) -o bench
  *     ./bench KIND EVENTS THREADS
  *
- * KIND is number (a u64), text (a u64 and a 16-byte string), limit (no event: reading the time stamp counter and
+ * KIND is number (a u64), batch, coarse or given (the same, with a time that eight events share, from the coarse clock, or
+ * given), text (a u64 and a 16-byte string), limit (no event: reading the time stamp counter and
  * storing 24 bytes, than which nothing that records a time and a value can be cheaper), or cold: a u64 after the caches
  * were filled with something else, each on its own, time passed, the median.
  *
@@ -77,6 +78,34 @@ static void run_text(uint64_t count)
         TEXT(n, it);
 }
 
+#ifndef RECORDER
+static void run_batch(uint64_t count)
+{
+    for (uint64_t first = 0; first < count; first += 8) {
+        struct ft_clock batch = ft_batch();
+
+        for (uint64_t n = first; n < first + 8; n++)
+            ft_event_with(&batch, FT_INFO, "number", ft_u64("n", n));
+    }
+}
+
+static void run_coarse(uint64_t count)
+{
+    struct ft_clock clock = ft_coarse();
+
+    for (uint64_t n = 0; n < count; n++)
+        ft_event_with(&clock, FT_INFO, "number", ft_u64("n", n));
+}
+
+static void run_given(uint64_t count)
+{
+    struct ft_clock clock = ft_at(ft_now());
+
+    for (uint64_t n = 0; n < count; n++)
+        ft_event_with(&clock, FT_INFO, "number", ft_u64("n", n));
+}
+#endif
+
 static int by_size(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -136,8 +165,12 @@ int main(int count, char **arguments)
     double took[MOST_THREADS], sum = 0;
 
     run = strcmp(kind, "limit") == 0 ? run_limit : strcmp(kind, "text") == 0 ? run_text : run_number;
+#ifndef RECORDER
+    run = strcmp(kind, "batch") == 0 ? run_batch : strcmp(kind, "coarse") == 0 ? run_coarse : run;
+    run = strcmp(kind, "given") == 0 ? run_given : run;
+#endif
     if (count != 4 || threads < 1 || threads > MOST_THREADS) {
-        fputs("bench number|text|limit|cold EVENTS THREADS\n", stderr);
+        fputs("bench number|batch|coarse|given|text|limit|cold EVENTS THREADS\n", stderr);
         return 2;
     }
     events = strtoull(arguments[2], NULL, 10);

@@ -122,6 +122,9 @@ int ft_start(void);
  * the process or its cgroup is near; what FORETRACE_SIZE=64M in the environment says comes first. 0, or -1 where there
  * can be no ring, POOL is out of bounds, or there was a ring already, whose size stays: call it before the first event.
  *
+ * Every thread that records holds at least 1 KiB of the pool until it ends: 4 MiB have room for some 2,800 threads that
+ * live at the same time. What more of them record is discarded and counted.
+ *
  * Signal safety: none needed; may be used in a signal handler. */
 int ft_start_with(uint64_t pool);
 

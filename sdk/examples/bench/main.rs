@@ -27,6 +27,9 @@ fn main() {
     match arguments.first().map(String::as_str) {
         None => all(),
         Some("number") => println!("{:.3}", single::warm(single::numbers, number(1).unwrap_or(1_000_000))),
+        Some("batch") => println!("{:.3}", single::warm(single::batches, number(1).unwrap_or(1_000_000))),
+        Some("coarse") => println!("{:.3}", single::warm(single::coarsely, number(1).unwrap_or(1_000_000))),
+        Some("given") => println!("{:.3}", single::warm(single::given, number(1).unwrap_or(1_000_000))),
         Some("text") => println!("{:.3}", single::warm(single::texts, number(1).unwrap_or(1_000_000))),
         Some("cold") => println!("{:.1}", cold::cold(number(1).unwrap_or(40))),
         Some("off") => off::rows(),
@@ -42,7 +45,7 @@ fn main() {
         Some("write") => live::write(number(1).map_or(1, |threads| threads as usize)),
         Some(other) => {
             eprintln!(
-                "number COUNT | text COUNT | cold COUNT | off | reports | tracing | tracing-alone 0..2 | short | idle | write THREADS; not {other}"
+                "number | batch | coarse | given | text COUNT | cold COUNT | off | reports | tracing | tracing-alone 0..2 | short | idle | write THREADS; not {other}"
             );
             std::process::exit(2);
         }

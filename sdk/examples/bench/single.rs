@@ -28,7 +28,7 @@ pub fn texts(count: u64) {
 
 /// As [`numbers`], each eight sharing one reading of the clock.
 #[inline(never)]
-fn batches(count: u64) {
+pub fn batches(count: u64) {
     for first in (0..count).step_by(8) {
         let batch = foretrace::batch();
         for number in first..first + 8 {
@@ -39,7 +39,7 @@ fn batches(count: u64) {
 
 /// As [`numbers`], with the coarse clock.
 #[inline(never)]
-fn coarsely(count: u64) {
+pub fn coarsely(count: u64) {
     let clock = foretrace::coarse();
     for number in 0..count {
         event!(batch: clock, info, "u64", value = number);
@@ -48,7 +48,7 @@ fn coarsely(count: u64) {
 
 /// As [`numbers`], with a time that is given.
 #[inline(never)]
-fn given(count: u64) {
+pub fn given(count: u64) {
     let at = foretrace::at(foretrace::Time::now());
     for number in 0..count {
         event!(at: at, info, "u64", value = number);
