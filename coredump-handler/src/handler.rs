@@ -28,7 +28,7 @@ mod last_words;
 mod locker;
 mod logs;
 mod plain;
-mod privileges;
+pub mod privileges;
 pub mod sandbox;
 mod serve;
 mod share;

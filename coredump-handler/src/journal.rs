@@ -22,7 +22,9 @@ const SHORT: usize = 4 << 10;
 const SOCKET: &str = "run/systemd/journal/socket";
 
 /// The parts of a process that an entry holds as they are, by the entry's fields.
-pub const PARTS: [(&str, Part); 4] = [
+pub const PARTS: [(&str, Part); 6] = [
+    ("COREDUMP_CWD", Part::Directory),
+    ("COREDUMP_ROOT", Part::Root),
     ("COREDUMP_PROC_STATUS", Part::Status),
     ("COREDUMP_PROC_MAPS", Part::Maps),
     ("COREDUMP_PROC_LIMITS", Part::Limits),
@@ -41,6 +43,8 @@ pub struct Entry<'a> {
     pub exe: Option<String>,
     /// The process's control groups.
     pub cgroup: Option<String>,
+    /// The process's open descriptors, as [`Part::Descriptors`] has them.
+    pub descriptors: Option<Vec<u8>>,
     /// [`PARTS`], as far as they were read.
     pub parts: Vec<(&'static str, String)>,
 }
@@ -69,7 +73,7 @@ pub fn log(text: &str) {
 }
 
 fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
-    let Entry { crash, handled, name, exe, cgroup, parts: _ } = entry;
+    let Entry { crash, handled, name, exe, cgroup, descriptors, parts: _ } = entry;
     let published = &handled.published;
     let mut fields = vec![
         (
@@ -112,8 +116,19 @@ fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
         fields.extend(owner.map(|owner| ("COREDUMP_OWNER_UID", owner.to_string())));
     }
     fields.extend(cgroup.iter().map(|text| ("COREDUMP_PROC_CGROUP", text.clone())));
-    fields.extend(entry.parts.iter().cloned());
+    fields.extend(descriptors.iter().map(|records| ("COREDUMP_OPEN_FDS", open_files(records))));
+    // Whether the root directory is the handler's own comes before its name.
+    fields.extend(
+        entry.parts.iter().map(|(field, text)| (*field, text.trim_start_matches(['\0', '\x01']).into())),
+    );
     fields
+}
+
+// A line for each, as systemd-coredump's begin.
+fn open_files(records: &[u8]) -> String {
+    let records = records.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+    let line = |record| format!("{}\n", escape(&String::from_utf8_lossy(record).replacen('\t', ":", 1)));
+    records.map(line).collect()
 }
 
 // Each field as name, line break, length in 8 bytes, value, line break: no value can begin a field of its own.
@@ -144,6 +159,7 @@ mod tests {
             name: "evil\nPRIORITY=0".into(),
             exe: Some("/bin/evil".into()),
             cgroup: Some("1:name=systemd:/x\n0::/user.slice/user-7.slice/session-3.scope".into()),
+            descriptors: Some(b"0\t/dev/null\x003\t/a\nb\0".to_vec()),
             parts: vec![("COREDUMP_PROC_MAPS", "m".repeat(1 << 20)), ("COREDUMP_PROC_LIMITS", "few".into())],
         }
     }
@@ -192,6 +208,7 @@ mod tests {
             "COREDUMP_SLICE\n",
             "COREDUMP_OWNER_UID\n",
             "COREDUMP_PROC_LIMITS\n",
+            "0:/dev/null\n3:/a\\u{a}b\n",
             MESSAGE_ID,
             "SIGSEGV\n",
         ] {

@@ -396,7 +396,7 @@ fn unchanged(allowed: &[(u64, u64)], now: &[Mapping]) -> Vec<(u64, u64)> {
 // The process's state in `/proc`, reduced to what a report may keep.
 fn read_state(process: &Process, request: &Request, class: Class, all: &mut Collected) {
     type Reduce<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
-    let reduced: [(&str, Part, Reduce<'_>); 12] = [
+    let reduced: [(&str, Part, Reduce<'_>); 13] = [
         ("process/status", Part::Status, &<[u8]>::to_vec),
         ("process/maps", Part::Maps, &<[u8]>::to_vec),
         ("process/limits", Part::Limits, &<[u8]>::to_vec),
@@ -406,6 +406,7 @@ fn read_state(process: &Process, request: &Request, class: Class, all: &mut Coll
         ("process/fds", Part::Descriptors, &state::descriptors),
         ("process/namespaces", Part::Namespaces, &<[u8]>::to_vec),
         ("process/pressure", Part::Pressure, &state::records),
+        ("process/cwd", Part::Directory, &state::command_line),
         ("process/environ", Part::Environ, &|bytes| state::environment(bytes, &request.environment_allow)),
         ("process/cmdline", Part::CommandLine, &state::command_line),
         ("system/cpuinfo", Part::Processors, &|bytes| state::processor(bytes).to_vec()),

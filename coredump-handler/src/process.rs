@@ -73,11 +73,13 @@ pub enum Part {
     Sockets = 19,
     /// The machine's mounts, as the process that reads has them.
     Mounts = 20,
+    /// The path of its current directory.
+    Directory = 21,
 }
 
 impl Part {
     /// Every part, by number.
-    pub const ALL: [Part; 20] = [
+    pub const ALL: [Part; 21] = [
         Part::Maps,
         Part::Status,
         Part::Stat,
@@ -98,6 +100,7 @@ impl Part {
         Part::Numbers,
         Part::Sockets,
         Part::Mounts,
+        Part::Directory,
     ];
 
     /// The part with this number.
@@ -133,6 +136,7 @@ impl Part {
             Part::Numbers => "its threads' numbers",
             Part::Sockets => "its sockets",
             Part::Mounts => "the machine's mounts",
+            Part::Directory => "its current directory",
         }
     }
 
@@ -223,6 +227,7 @@ impl Process {
             Part::CommandLine => "cmdline",
             Part::Name => "comm",
             Part::Executable => return self.link("exe"),
+            Part::Directory => return self.link("cwd"),
             Part::Descriptors => return self.descriptors(),
             Part::Threads => return self.threads(),
             Part::Root => return self.root(),

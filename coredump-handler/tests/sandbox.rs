@@ -1,5 +1,5 @@
-//! The worker, taken over: what code that runs in it can still do. Every attempt is made twice, by a process of its own:
-//! without the sandbox, to show that it is an attempt, and inside.
+//! The worker and the broker, taken over: what code that runs in them can still do. Every attempt is made twice, by a
+//! process of its own: without the sandbox, to show that it is an attempt, and inside.
 //!
 //! Needs root, whose rights are what is given up.
 #![allow(unsafe_code, clippy::unwrap_used)]
@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
-use foretrace_capture::handler::sandbox;
+use foretrace_capture::handler::{privileges, sandbox};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
@@ -38,6 +38,7 @@ struct Target {
     file: CString,
     new: CString,
     environment: CString,
+    memory: CString,
     own: File,
     _folder: tempfile::TempDir,
 }
@@ -58,6 +59,7 @@ impl Target {
         let own = tempfile::tempfile_in(folder.path()).unwrap();
         Target {
             environment: CString::new(format!("/proc/{}/environ", process.id())).unwrap(),
+            memory: CString::new(format!("/proc/{}/mem", process.id())).unwrap(),
             process,
             descriptor,
             folder: name(folder.path()),
@@ -84,8 +86,14 @@ fn chmod(path: &std::path::Path, mode: u32) {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// Runs `attempt` in a process of its own, behind the sandbox where `confined`.
-fn outcome(target: &Target, confined: bool, attempt: Attempt) -> Outcome {
+/// Becomes one of the handler's processes.
+type Become = fn() -> bool;
+
+const WORKER: Become = || sandbox::enter(NOBODY, NOBODY).is_ok_and(|problems| problems.is_empty());
+const BROKER: Become = || privileges::become_broker(NOBODY, NOBODY).is_ok();
+
+/// Runs `attempt` in a process of its own, as the one that is `confined` where that is given.
+fn outcome(target: &Target, confined: Option<Become>, attempt: Attempt) -> Outcome {
     const NOT_CONFINED: i32 = 250;
     let (mut said, saying) = nix::unistd::pipe().map(|(r, w)| (File::from(r), File::from(w))).unwrap();
     // SAFETY: the child calls the sandbox and raw system calls, and ends by _exit; the C library keeps its allocator
@@ -93,9 +101,7 @@ fn outcome(target: &Target, confined: bool, attempt: Attempt) -> Outcome {
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             let keep = [saying.as_raw_fd(), target.own.as_raw_fd(), target.descriptor];
-            let entered = !confined
-                || sandbox::keep_only(&keep).is_ok()
-                    && sandbox::enter(NOBODY, NOBODY).is_ok_and(|problems| problems.is_empty());
+            let entered = confined.is_none_or(|confine| sandbox::keep_only(&keep).is_ok() && confine());
             let code = match entered {
                 true if attempt(target) >= 0 => 0,
                 true => nix::errno::Errno::last_raw(),
@@ -122,12 +128,16 @@ fn outcome(target: &Target, confined: bool, attempt: Attempt) -> Outcome {
 }
 
 fn fails_only_in_the_sandbox(attempts: &[(&str, Attempt)]) {
+    fails_only_as(WORKER, attempts);
+}
+
+fn fails_only_as(confine: Become, attempts: &[(&str, Attempt)]) {
     assert!(nix::unistd::geteuid().is_root(), "only root can show that root's rights are given up");
     for (what, attempt) in attempts {
         // Each with a target of its own: what succeeds changes it.
-        let control = outcome(&Target::new(), false, *attempt);
+        let control = outcome(&Target::new(), None, *attempt);
         assert_eq!(control, Outcome::Done, "{what}, without a sandbox");
-        let confined = outcome(&Target::new(), true, *attempt);
+        let confined = outcome(&Target::new(), Some(confine), *attempt);
         let refused = matches!(confined, Outcome::Refused(libc::EPERM | libc::EACCES | libc::EBADF));
         assert!(refused, "{what}: {confined:?}");
     }
@@ -183,7 +193,7 @@ fn it_writes_nowhere_but_to_what_it_was_given() {
         ("the owner of its own", |target| call!(SYS_fchown, target.own.as_raw_fd(), NOBODY, NOBODY)),
         ("cutting a file", |target| call!(SYS_truncate, target.file.as_ptr(), 0)),
     ]);
-    let own = outcome(&Target::new(), true, |target| {
+    let own = outcome(&Target::new(), Some(WORKER), |target| {
         call!(SYS_pwrite64, target.own.as_raw_fd(), c"x".as_ptr(), 1, 0)
     });
     assert_eq!(own, Outcome::Done, "what it was given to write");
@@ -265,7 +275,7 @@ fn it_starts_nothing_and_runs_nothing() {
             let protection = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
             call!(SYS_mmap, 0, 4096, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
         }),
-        ("memory that becomes code", |_| {
+        ("memory that confines code", |_| {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
             let memory = call!(SYS_mmap, 0, 4096, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
             call!(SYS_mprotect, memory, 4096, libc::PROT_READ | libc::PROT_EXEC)
@@ -326,9 +336,48 @@ fn the_32_bit_door_is_no_way_around() {
         };
         result.into()
     };
-    let confined = outcome(&Target::new(), true, through);
+    let confined = outcome(&Target::new(), Some(WORKER), through);
     // By the filter where the kernel has that door, by the processor where it has none.
     assert!(matches!(confined, Outcome::Killed(libc::SIGSYS | libc::SIGSEGV)), "{confined:?}");
+}
+
+#[test]
+fn a_broker_reads_processes_and_changes_nothing() {
+    fails_only_as(
+        BROKER,
+        &[
+            ("PTRACE_SEIZE", |target| call!(SYS_ptrace, libc::PTRACE_SEIZE, target.pid(), 0, 0)),
+            ("kill", |target| call!(SYS_kill, target.pid(), libc::SIGCONT)),
+            ("a signal by pidfd", |target| {
+                call!(SYS_pidfd_send_signal, target.descriptor, libc::SIGCONT, ptr::null::<u8>(), 0)
+            }),
+            ("a descriptor by pidfd", |target| call!(SYS_pidfd_getfd, target.descriptor, 0, 0)),
+            ("being root", |_| call!(SYS_setresuid, 0, 0, 0)),
+            ("init's namespaces", |target| call!(SYS_setns, target.descriptor, libc::CLONE_NEWUTS)),
+            ("a local socket", |_| call!(SYS_socket, libc::AF_UNIX, libc::SOCK_STREAM, 0)),
+            ("TCP", |_| call!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0)),
+            ("writing a file", |target| open(&target.file, libc::O_WRONLY)),
+            ("reading and writing", |target| open(&target.file, libc::O_RDWR)),
+            ("creating", |target| open(&target.new, libc::O_RDONLY | libc::O_CREAT | libc::O_EXCL)),
+            ("root's file by the newest call", |_| {
+                let how = [libc::O_WRONLY as u64, 0, 0];
+                call!(SYS_openat2, libc::AT_FDCWD, c"/etc/shadow".as_ptr(), how.as_ptr(), 24)
+            }),
+            ("a process's memory by the newest call", |target| {
+                let how = [libc::O_RDWR as u64, 0, 0];
+                call!(SYS_openat2, libc::AT_FDCWD, target.memory.as_ptr(), how.as_ptr(), 24)
+            }),
+            ("a directory", |target| call!(SYS_mkdirat, libc::AT_FDCWD, target.new.as_ptr(), 0o700)),
+            ("removing", |target| call!(SYS_unlinkat, libc::AT_FDCWD, target.file.as_ptr(), 0)),
+            ("an owner", |target| {
+                call!(SYS_fchownat, libc::AT_FDCWD, target.file.as_ptr(), NOBODY, NOBODY, 0)
+            }),
+            ("another root", |target| call!(SYS_chroot, target.folder.as_ptr())),
+            ("a namespace of users", |_| call!(SYS_unshare, libc::CLONE_NEWUSER)),
+        ],
+    );
+    let reads = outcome(&Target::new(), Some(BROKER), |target| open(&target.environment, libc::O_RDONLY));
+    assert_eq!(reads, Outcome::Done, "what it is there for");
 }
 
 fn deny() -> libc::c_long {

@@ -229,6 +229,7 @@ fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> 
         ("COREDUMP_COMM", "bare"),
         ("COREDUMP_UNIT", "ft-journal.service"),
         ("COREDUMP_SLICE", "ft-test.slice"),
+        ("COREDUMP_ROOT", "/"),
         ("SYSLOG_IDENTIFIER", "foretrace-coredump"),
         ("PRIORITY", "2"),
         ("FORETRACE_REPORT", id.as_str()),
@@ -242,6 +243,8 @@ fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> 
         ("COREDUMP_PROC_CGROUP", "ft-journal.service"),
         ("COREDUMP_PROC_MOUNTINFO", " / "),
         ("COREDUMP_EXE", "/bare"),
+        ("COREDUMP_CWD", "/"),
+        ("COREDUMP_OPEN_FDS", "0:/dev/null\n"),
     ] {
         ensure!(entry[field].as_str().is_some_and(|text| text.contains(part)), "{field} is {}", entry[field]);
     }

@@ -465,10 +465,8 @@ impl Supervisor<'_> {
     // Existing followers of COREDUMP_* entries go on working.
     fn announce(&self, handled: &Handled) {
         let reader = self.locker.reader();
-        let text = |part: Part| {
-            let bytes = reader.as_ref().ok()?.find(part as u32)?;
-            Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-        };
+        let bytes = |part: Part| reader.as_ref().ok()?.find(part as u32);
+        let text = |part: Part| Some(String::from_utf8_lossy(&bytes(part)?).trim_end().to_owned());
         journal::announce(
             &self.places,
             &journal::Entry {
@@ -477,6 +475,7 @@ impl Supervisor<'_> {
                 name: text(Part::Name).unwrap_or_default(),
                 exe: text(Part::Executable),
                 cgroup: text(Part::Cgroup),
+                descriptors: bytes(Part::Descriptors),
                 parts: journal::PARTS.into_iter().filter_map(|(f, part)| Some((f, text(part)?))).collect(),
             },
         );

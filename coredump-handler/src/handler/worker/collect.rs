@@ -381,7 +381,7 @@ impl Worker<'_> {
         held.own_root = root.first() == Some(&1);
         held.root = String::from_utf8_lossy(root.get(1..).unwrap_or_default()).into_owned();
 
-        const KEPT: [(&str, Part); 11] = [
+        const KEPT: [(&str, Part); 12] = [
             ("status", Part::Status),
             ("maps", Part::Maps),
             ("limits", Part::Limits),
@@ -391,6 +391,7 @@ impl Worker<'_> {
             ("fds", Part::Descriptors),
             ("namespaces", Part::Namespaces),
             ("pressure", Part::Pressure),
+            ("cwd", Part::Directory),
             ("environ", Part::Environ),
             ("cmdline", Part::CommandLine),
         ];
@@ -417,7 +418,8 @@ impl Worker<'_> {
                     state::records(&bytes)
                 }
                 Part::Environ => state::environment(&bytes, &self.task.environment),
-                Part::CommandLine => state::command_line(&bytes),
+                // One line, as a path has no NUL.
+                Part::CommandLine | Part::Directory => state::command_line(&bytes),
                 _ => bytes,
             };
             self.collected.parts.push((format!("process/{name}"), reduced));
