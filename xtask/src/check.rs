@@ -1,6 +1,7 @@
 //! `cargo xtask check`: proofs with tools of their own, which need more than a test run has: every interleaving, undefined
 //! behaviour, inputs that nobody thought of.
 
+mod containers;
 mod follow;
 mod fuzz;
 mod gdb;
@@ -13,6 +14,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 
 use crate::build::{self, say};
+use crate::setup;
 
 /// Prove with a tool.
 #[derive(Args)]
@@ -33,6 +35,8 @@ enum What {
         /// Only the tests whose name contains this
         filter: Option<String>,
     },
+    /// Crash a program in containers of podman and systemd-nspawn (installs both)
+    Containers,
     /// Let Debian's systemd-coredump keep crashes, and make reports of what it keeps (needs the package systemd-coredump)
     Follow,
     /// Feed what reads strangers' bytes with inputs that nobody thought of
@@ -52,6 +56,10 @@ pub fn run(options: &Options) -> Result<()> {
     match &options.what {
         What::Loom { filter } => loom(filter.as_deref())?,
         What::Miri { filter } => miri(filter.as_deref())?,
+        What::Containers => {
+            setup::install_missing(&[setup::TO_BUILD, setup::TO_TEST, setup::TO_CONTAIN])?;
+            containers::run()?;
+        }
         What::Follow => follow::run()?,
         What::Redaction => redaction::run()?,
         What::Fuzz(options) => return fuzz::run(options),

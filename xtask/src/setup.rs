@@ -51,6 +51,13 @@ pub const TO_EMULATE: &[Need] = &[
     Need { package: "qemu-system-x86", purpose: "to run Debian's kernel" },
 ];
 
+/// What real containers take. Large, and so no part of the tests.
+pub const TO_CONTAIN: &[Need] = &[
+    Need { package: "podman", purpose: "for a container of podman's" },
+    Need { package: "runc", purpose: "to run podman's container" },
+    Need { package: "systemd-container", purpose: "for a container of systemd-nspawn's" },
+];
+
 /// What the recorder's benchmark compares with.
 pub const TO_COMPARE: &[Need] = &[
     Need { package: "liblttng-ust-dev", purpose: "the recorder's peer" },

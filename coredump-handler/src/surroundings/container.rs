@@ -7,8 +7,10 @@ use foretrace_report::schema::{Container, Package};
 
 use super::group_paths;
 
-/// The files in which a container says what it is: podman, docker, flatpak.
-pub const CLAIMS: [&str; 3] = ["/run/.containerenv", "/.dockerenv", "/.flatpak-info"];
+/// The files in which a container says what it is: podman, docker, flatpak, systemd-nspawn.
+pub const CLAIMS: [&str; 5] = ["/run/.containerenv", "/.dockerenv", "/.flatpak-info", MANAGER, IDENTITY];
+const MANAGER: &str = "/run/host/container-manager";
+const IDENTITY: &str = "/run/host/container-uuid";
 
 /// The container that a process's control groups name.
 pub fn grouped(cgroup: &str) -> Option<Container> {
@@ -39,6 +41,8 @@ pub fn claimed(file: &str, content: &str) -> (Container, Option<Package>) {
                 package,
             )
         }
+        MANAGER => (named(if content.trim() == "systemd-nspawn" { "nspawn" } else { "other" }), None),
+        IDENTITY => (Container { id: Some(content.trim().to_owned()), ..named("nspawn") }, None),
         _ => (named("docker"), None),
     }
 }
@@ -150,6 +154,8 @@ mod tests {
         assert_eq!((container.id.as_deref(), package), (Some("ab12"), None));
         assert_eq!(claimed("/run/.containerenv", "").0, named("podman"));
         assert_eq!(claimed("/.dockerenv", "").0, named("docker"));
+        assert_eq!(claimed(MANAGER, "systemd-nspawn\n").0, named("nspawn"));
+        assert_eq!(claimed(IDENTITY, "ab-12\n").0, Container { id: Some("ab-12".into()), ..named("nspawn") });
     }
 
     #[test]
