@@ -90,10 +90,15 @@ struct ft_clock {
     int way;
 };
 
+/* Clocks for ft_event_with, which says what times they give. They take nothing that has to be given back.
+ *
+ * Signal safety: may be used in signal handlers. */
 static inline struct ft_clock ft_batch(void);
 static inline struct ft_clock ft_coarse(void);
 static inline struct ft_clock ft_at(struct ft_time time);
-/* From now on the events of a clock that ft_at made have this time. */
+/* From now on the events of a clock that ft_at made have this time.
+ *
+ * Signal safety: may be used in a signal handler, on a clock of its own. */
 static inline void ft_set_time(struct ft_clock *clock, struct ft_time time);
 
 /* Records that a span begins, and that it ends where the enclosing block does, however it is left (in C++ also by an
