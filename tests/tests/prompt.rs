@@ -215,7 +215,7 @@ fn somebody_who_reads_german_is_asked_in_german() -> Result<()> {
     terminal.wait_for("Ihre Antwort: ")?;
     scene.nothing_left()?;
     terminal.press("ja\n")?;
-    terminal.wait_for(" sent as ")?;
+    terminal.wait_for(" gesendet als ")?;
     terminal.end()?;
     ensure!(scene.server.stored_reports()? == 1, "{} reports stored", scene.server.stored_reports()?);
     Ok(())

@@ -39,7 +39,7 @@ const TERMINALS: [(&str, &[&str]); 2] = [("xdg-terminal-exec", &[]), ("x-termina
 /// No session bus.
 pub fn run(context: &Context, arguments: &Agent) -> Result<ExitCode> {
     let Some(desktop) = Desktop::join().context("the desktop's message bus cannot be reached")? else {
-        output::complain("another foretrace agent asks in this session already");
+        output::complain(&context.words.say("agent-already"));
         return Ok(ExitCode::SUCCESS);
     };
     let mut asked = HashSet::new();

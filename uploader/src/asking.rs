@@ -143,15 +143,13 @@ pub fn take(context: &Context, report: &ReportDir, program: &str, choice: Choice
         }
         Choice::No => {
             consent::deny(context, report, how)?;
-            Ok(Taken::Stays("as you said".into()))
+            Ok(Taken::Stays(context.words.say("send-as-said")))
         }
         Choice::Never => {
             consent::deny(context, report, how)?;
             let never = StandingAnswer { answer: Standing::Never, max: None };
             consent::set_standing(context, program, never)?;
-            Ok(Taken::Stays(format!(
-                "nothing of {program} will be sent; to be asked again: foretrace consent --program {program} --set ask"
-            )))
+            Ok(Taken::Stays(context.words.tell("send-never", &[("program", program)])))
         }
         Choice::Later => Ok(Taken::Open),
     }
@@ -208,8 +206,11 @@ struct Terminal<'a> {
 impl Desk for Terminal<'_> {
     fn preview(&mut self, classes: ClassSet) -> String {
         match drafted(self.context, self.report, classes) {
-            Ok((outgoing, receipt)) => outgoing::describe(&outgoing, &receipt),
-            Err(error) => format!("It cannot be shown: {}", escape(&format!("{error:#}"))),
+            Ok((outgoing, receipt)) => outgoing::describe(&outgoing, &receipt, &self.context.words),
+            Err(error) => {
+                let why = escape(&format!("{error:#}"));
+                self.context.words.tell("preview-failed", &[("why", &why)])
+            }
         }
     }
 

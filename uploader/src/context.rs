@@ -30,7 +30,8 @@ impl Context {
     pub fn new(root: Option<PathBuf>, json: bool) -> Context {
         let places = Places::from_environment(root.as_deref());
         let (settings, warnings) = Settings::load(&places);
-        let words = Words::new(Language::from_environment());
+        // What programs read is the same in every language.
+        let words = Words::new(if json { Language::English } else { Language::from_environment() });
         Context { root, places, settings, warnings, json, words }
     }
 

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use crate::output::WrongUse;
+use crate::words::Words;
 
 /// A report's time on the local clock; what is no time is shown as it is, escaped.
 pub fn local(rfc3339: &str, zone: &TimeZone) -> String {
@@ -21,19 +22,16 @@ pub fn local(rfc3339: &str, zone: &TimeZone) -> String {
 }
 
 /// How long ago something was, in words.
-pub fn ago(rfc3339: &str, now: Timestamp) -> Option<String> {
+pub fn ago(rfc3339: &str, now: Timestamp, words: &Words) -> Option<String> {
     let seconds = now.as_second().checked_sub(rfc3339.parse::<Timestamp>().ok()?.as_second())?;
+    let counted = |key, number| words.count(key, usize::try_from(number).unwrap_or(usize::MAX));
     Some(match seconds {
         ..0 => return None,
-        0..60 => "less than a minute ago".into(),
-        60..3600 => counted(seconds / 60, "minute"),
-        3600..86_400 => counted(seconds / 3600, "hour"),
-        _ => counted(seconds / 86_400, "day"),
+        0..60 => words.say("ago-moment"),
+        60..3600 => counted("ago-minutes", seconds / 60),
+        3600..86_400 => counted("ago-hours", seconds / 3600),
+        _ => counted("ago-days", seconds / 86_400),
     })
-}
-
-fn counted(number: i64, unit: &str) -> String {
-    format!("{number} {unit}{} ago", if number == 1 { "" } else { "s" })
 }
 
 /// The moment that `--since` names: RFC 3339, a local date with or without time, `today`, `yesterday`, `now`, or a

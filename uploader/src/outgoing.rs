@@ -25,6 +25,7 @@ use crate::pseudonym::Salt;
 use crate::receipt;
 use crate::redact::{Names, Outgoing, Patterns, Rules, TextRules, redact};
 use crate::sentence::size;
+use crate::words::Words;
 
 /// From this ID on user IDs are people's; `nobody` is none.
 const FIRST_PERSON: u32 = 1000;
@@ -122,10 +123,16 @@ pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
     if context.json {
         output::json_line(&mut out, &account(&outgoing, &receipt))?;
     } else {
-        out.write_all(describe(&outgoing, &receipt).as_bytes())?;
+        out.write_all(describe(&outgoing, &receipt, &context.words).as_bytes())?;
         match arguments.output.as_deref() {
-            Some(path) => writeln!(out, "\nThe exact bytes are in {}.", escape(&path.display().to_string()))?,
-            None => writeln!(out, "\nThe exact bytes: foretrace preview {} -o FILE", report.id().short())?,
+            Some(path) => {
+                let file = escape(&path.display().to_string());
+                writeln!(out, "\n{}", context.words.tell("preview-bytes-in", &[("file", &file)]))?;
+            }
+            None => {
+                let id = report.id().short();
+                writeln!(out, "\n{}", context.words.tell("preview-bytes", &[("id", &id)]))?;
+            }
         }
     }
     out.flush()?;
@@ -133,84 +140,75 @@ pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
 }
 
 /// What would leave and what was taken out, for a person.
-pub fn describe(outgoing: &Outgoing, receipt: &Receipt) -> String {
+pub fn describe(outgoing: &Outgoing, receipt: &Receipt, words: &Words) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         text.push_str(&line);
         text.push('\n');
     };
     let place = match receipt.destination.url.as_str() {
-        "" => "nowhere yet: no server is set ([Upload] Url=)".to_owned(),
+        "" => words.say("preview-nowhere"),
         url => escape(url),
     };
-    line(format!("Would leave, with {} granted:", receipt.classes));
-    line(format!("  to {place}"));
+    line(words.tell("preview-would-leave", &[("classes", &receipt.classes.to_string())]));
+    line(words.tell("preview-to", &[("place", &place)]));
     for part in &receipt.body {
         line(format!("  {:<28} {:>10}  {}", part.name, size(part.bytes), part.classes));
     }
     line(String::new());
-    line(format!("In outgoing.zip (sha256 {}):", receipt.outgoing_sha256));
+    line(words.tell("preview-outgoing", &[("digest", &receipt.outgoing_sha256)]));
     let facts = serde_json::to_vec_pretty(&outgoing.report).map_or(0, |json| json.len() as u64);
-    line(format!("  {REPORT:<44} {:>10}  {}", size(facts), facts_in(&outgoing.report)));
+    line(format!("  {REPORT:<44} {:>10}  {}", size(facts), facts_in(&outgoing.report, words)));
     for part in &outgoing.report.parts {
         line(format!("  {:<44} {:>10}  {}", escape(&part.name), size(part.bytes), part.class));
     }
-    for (name, words) in made(&outgoing.bytes, receipt) {
+    for (name, content) in made(&outgoing.bytes, receipt) {
         line(String::new());
-        line(format!("In {name}:"));
-        words.iter().for_each(|words| line(format!("  {}", escape(words))));
+        line(words.tell("preview-in", &[("name", name)]));
+        content.iter().for_each(|content| line(format!("  {}", escape(content))));
     }
     if let Some(comment) = &outgoing.report.comment {
         line(String::new());
-        line(format!("Your comment, as you wrote it: {}", escape(comment)));
+        line(words.tell("preview-comment", &[("comment", &escape(comment))]));
     }
     line(String::new());
     if outgoing.removed.iter().next().is_none() {
-        line("No rule found anything to take out.".into());
+        line(words.say("preview-nothing-removed"));
     } else {
-        line("Taken out by rule:".into());
-        outgoing.removed.iter().for_each(|(rule, count)| line(format!("  {count:>6}  {}", rule.words())));
+        line(words.say("preview-removed"));
+        for (rule, count) in outgoing.removed.iter() {
+            line(format!("  {count:>6}  {}", words.say(&format!("removed-{}", rule.name()))));
+        }
     }
-    if receipt.classes.contains(Class::Memory) {
-        line(
-            "The minidump's memory and registers hold addresses and small numbers; everything else in them is zero."
-                .into(),
-        );
-    }
-    if receipt.classes.contains(Class::Core) {
-        line("The core is the program's whole memory as it was: no rule reaches into it.".into());
+    for (class, key) in [(Class::Memory, "preview-memory"), (Class::Core, "preview-core")] {
+        if receipt.classes.contains(class) {
+            line(words.say(key));
+        }
     }
     line(String::new());
     if outgoing.withheld.is_empty() {
-        line("Nothing of the report stays here.".into());
+        line(words.say("preview-nothing-stays"));
     } else {
-        line("Stays here:".into());
+        line(words.say("preview-stays"));
         for withheld in &outgoing.withheld {
-            line(format!(
-                "  {:<44} {:>10}  {}",
-                escape(&withheld.name),
-                size(withheld.bytes),
-                withheld.class
-            ));
+            let name = escape(&withheld.name);
+            line(format!("  {name:<44} {:>10}  {}", size(withheld.bytes), withheld.class));
         }
     }
     text
 }
 
 /// What `report.json` holds beyond the summary, in words.
-fn facts_in(report: &Report) -> String {
-    let counted = |count: usize, what: &str| match count {
-        0 => String::new(),
-        1 => format!(", 1 {what}"),
-        more => format!(", {more} {what}s"),
-    };
-    let message = if report.message.is_some() { ", the program's message" } else { "" };
-    format!(
-        "summary{}{}{message}{}",
-        counted(report.threads.len(), "backtrace"),
-        counted(report.annotations.len(), "annotation"),
-        counted(report.problems.len(), "problem")
-    )
+fn facts_in(report: &Report, words: &Words) -> String {
+    let counted = |key: &str, count: usize| (count > 0).then(|| words.count(key, count));
+    let facts = [
+        Some(words.say("preview-summary")),
+        counted("preview-backtraces", report.threads.len()),
+        counted("preview-annotations", report.annotations.len()),
+        report.message.as_ref().map(|_| words.say("preview-message")),
+        counted("preview-problems", report.problems.len()),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// The same for programs.

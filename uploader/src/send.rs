@@ -21,6 +21,7 @@ use serde::Serialize;
 use crate::asking::{self, Taken};
 use crate::context::Context;
 use crate::output::{self, NoMatch};
+use crate::words::Words;
 use crate::{arguments, consent};
 
 /// What became of a report in this run.
@@ -83,29 +84,27 @@ impl Line {
         }
     }
 
-    fn sentence(&self) -> String {
+    fn sentence(&self, words: &Words) -> String {
         let id = self.id.short();
         let why = self.why.as_deref().map(|why| format!(": {}", escape(why))).unwrap_or_default();
-        let next =
-            self.next.as_deref().map(|next| format!("; next attempt {}", escape(next))).unwrap_or_default();
-        let remote = escape(self.remote_id.as_deref().unwrap_or("an unnamed report"));
-        let news = match &self.fixed_in {
-            Some(version) => format!("; the problem is fixed in {}: update?", escape(version)),
-            None => String::new(),
+        let next = self.next.as_deref().map(|next| words.tell("send-next", &[("when", &escape(next))]));
+        let next = next.unwrap_or_default();
+        let remote = self.remote_id.as_deref().map_or_else(|| words.say("send-unnamed"), escape);
+        let key = match self.state {
+            State::Sent => "send-sent",
+            State::AlreadySent => "send-already-sent",
+            State::Pending | State::Blocked => "send-not-sent",
+            State::MaybeSent => "send-maybe-sent",
+            State::NotDue => "send-waits",
+            State::Refused => "send-refused",
+            State::AlreadyRefused => "send-already-refused",
+            State::Unanswered => "send-unanswered",
+            State::Declined => "send-stays",
         };
-        let said = match self.state {
-            State::Sent => format!("{id} sent as {remote}"),
-            State::AlreadySent => format!("{id} was sent before, as {remote}"),
-            State::Pending => format!("{id} not sent{why}{next}"),
-            State::MaybeSent => format!("{id} may have been sent{why}{next}"),
-            State::NotDue => format!("{id} waits{why}{next} (foretrace send --now {id} does not wait)"),
-            State::Refused => format!("{id} refused by the server{why}"),
-            State::AlreadyRefused => format!("{id} was refused by the server before{why}"),
-            State::Unanswered => format!("{id} has no answer yet{why}"),
-            State::Declined => format!("{id} stays here{why}"),
-            State::Blocked => format!("{id} not sent{why}"),
-        };
-        said + &news
+        let said = words.tell(key, &[("id", &id), ("why", &why), ("next", &next), ("remote", &remote)]);
+        let news = self.fixed_in.as_deref().map(escape);
+        let news = news.map(|version| words.tell("send-fixed", &[("version", &version)]));
+        said + &news.unwrap_or_default()
     }
 }
 
@@ -125,7 +124,7 @@ pub fn run(context: &Context, arguments: &arguments::Send) -> Result<ExitCode> {
         } else if named || !matches!(line.state, State::AlreadySent | State::AlreadyRefused | State::Declined)
         {
             silent = false;
-            writeln!(out, "{}", line.sentence())?;
+            writeln!(out, "{}", line.sentence(&context.words))?;
         }
         out.flush()
     };
@@ -139,15 +138,12 @@ pub fn run(context: &Context, arguments: &arguments::Send) -> Result<ExitCode> {
     }
     if !agreed.is_empty() {
         let Some(_lock) = UploaderLock::take(&context.places)? else {
-            return Err(NoMatch(
-                "another foretrace of yours is sending just now: try again when it has finished".into(),
-            )
-            .into());
+            return Err(NoMatch(context.words.say("send-busy")).into());
         };
         crew::send(context, agreed, arguments.now, &mut say)?;
     }
     if silent && !context.json {
-        writeln!(out, "Nothing to send.")?;
+        writeln!(out, "{}", context.words.say("send-nothing"))?;
         out.flush()?;
     }
     Ok(if trouble { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -173,17 +169,15 @@ fn answered(context: &Context, report: &ReportDir) -> Result<Option<Line>> {
     };
     Ok(match answer {
         Answer::Granted(_) => None,
-        Answer::Denied => Some(Line::because(id, State::Declined, "sending it was declined")),
-        Answer::Revoked => {
-            Some(Line::because(id, State::Declined, "the agreement to send it was taken back"))
-        }
+        Answer::Denied => Some(Line::because(id, State::Declined, context.words.say("send-declined"))),
+        Answer::Revoked => Some(Line::because(id, State::Declined, context.words.say("send-revoked"))),
     })
 }
 
 fn unanswered(context: &Context, report: &ReportDir) -> Result<Option<Line>> {
     let id = report.id();
     if report.is_foreign() {
-        let why = format!("it belongs to the user with ID {}, who alone may answer", report.uid());
+        let why = context.words.tell("send-foreign", &[("uid", &report.uid().to_string())]);
         return Ok(Some(Line::because(id, State::Blocked, why)));
     }
     let content = report.report()?;
@@ -198,19 +192,19 @@ fn unanswered(context: &Context, report: &ReportDir) -> Result<Option<Line>> {
             match asking::at_terminal(context, report, &content)? {
                 Some(taken) => taken,
                 None => {
-                    let why = "it is asked about elsewhere just now";
+                    let why = context.words.say("send-asked-elsewhere");
                     return Ok(Some(Line::because(id, State::Unanswered, why)));
                 }
             }
         }
         Standing::Ask => {
-            let why = format!("foretrace consent {} --grant trail would send the usual", id.short());
+            let why = context.words.tell("send-how-to-answer", &[("id", &id.short())]);
             return Ok(Some(Line::because(id, State::Unanswered, why)));
         }
     };
     Ok(match taken {
         Taken::Granted => None,
         Taken::Stays(why) => Some(Line::because(id, State::Declined, why)),
-        Taken::Open => Some(Line::because(id, State::Unanswered, "you will be asked again")),
+        Taken::Open => Some(Line::because(id, State::Unanswered, context.words.say("send-asked-again"))),
     })
 }

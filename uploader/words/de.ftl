@@ -80,6 +80,7 @@ notify-answered = Ihr Absturzbericht
 notify-thanks = Er wurde gesendet. Vielen Dank.
 notify-waits = Er wartet und wird wieder versucht. { $why }
 notify-terminal = Öffnen Sie ein Terminal und geben Sie ein: foretrace send { $id }
+agent-already = ein anderer foretrace agent fragt in dieser Sitzung schon
 login-waiting = { $count ->
     [one] 1 Absturzbericht wartet auf Ihre Antwort: foretrace send
    *[other] { $count } Absturzberichte warten auf Ihre Antwort: foretrace send
@@ -107,3 +108,208 @@ info-named-later = { $count ->
    *[other] { $count } Aufrufe wurden später benannt, mit Debug-Informationen von Servern.
 }
 info-nameless = Einige Aufrufe haben keine Namen; Server kennen sie vielleicht: foretrace symbols { $id }
+
+## Ein Bericht, erklärt. Die Namen der Angaben stehen vor einem Doppelpunkt.
+info-report = Bericht
+info-when = Wann
+info-repeated = Erneut
+info-more-times = { $count ->
+    [one] noch 1 Mal auf dieselbe Weise, zuletzt { $last }
+   *[other] noch { $count } Mal auf dieselbe Weise, zuletzt { $last }
+}
+info-program = Programm
+info-process = { $program }, Prozess { $pid }
+info-file = Datei
+info-signal = Signal
+info-code = , Code { $code }
+info-at = , bei { $address }
+info-system = System
+info-signature = Signatur
+info-user = Benutzer
+info-kept-in = Liegt in
+info-answer = Antwort
+info-no-answer = noch keine; foretrace preview { $id } zeigt, was gesendet würde, foretrace send { $id } fragt
+info-no-answer-foreign = noch keine; nur sein Benutzer kann antworten, ob er gesendet wird
+info-answered = { $answer }, von { $who } am { $when }
+info-as = {" "}als { $name }
+info-where = Wo: Thread { $thread }
+info-thread = Thread { $thread }
+info-inside = {" "}(innen { $tid })
+info-threads = { $count } Threads an derselben Stelle: { $threads }
+info-more-threads = { $count ->
+    [one] 1 weiterer Thread: foretrace info { $id } --json
+   *[other] { $count } weitere Threads: foretrace info { $id } --json
+}
+info-no-frames = kein Aufruf war zu lesen
+info-more-frames = { $count ->
+    [one] und 1 weiterer Aufruf
+   *[other] und { $count } weitere Aufrufe
+}
+frame-handler = (Signalbehandlung aufgerufen)
+frame-at = {" "}in { $place }
+frame-in = {" "}in { $place }
+frame-inlined = {" "}(eingesetzt)
+frame-guess = {" "}(geraten)
+info-noted = Was das Programm über sich notiert hat
+info-personal = {" "}(persönlich)
+info-no-events = Das Programm hat keine Ereignisse aufgezeichnet.
+info-events-unread = Was dazu führte: kein Ereignis war zu lesen
+info-events = Was dazu führte: die letzten { $shown } von { $all } Ereignissen
+info-losses = { $recorded } aufgezeichnet, davon { $overwritten } von neueren überschrieben; { $discarded } waren nicht aufzuzeichnen
+info-cost = sie aufzuzeichnen brauchte { $bytes }{ $time }
+info-cost-time = , etwa { $time } ms Prozessorzeit im Ganzen
+info-all-events = alle: foretrace trace { $id }
+info-parts = Teile
+info-problems = Was nicht zu haben war
+ago-moment = vor weniger als einer Minute
+ago-minutes = { $count ->
+    [one] vor 1 Minute
+   *[other] vor { $count } Minuten
+}
+ago-hours = { $count ->
+    [one] vor 1 Stunde
+   *[other] vor { $count } Stunden
+}
+ago-days = { $count ->
+    [one] vor 1 Tag
+   *[other] vor { $count } Tagen
+}
+
+## Was ein Programm umgab.
+info-service = Dienst
+info-container = Container
+info-namespaces = Namespaces
+info-changed = Geändert
+info-pressure = Last
+around-manager = {" "}von der Dienstverwaltung des Benutzers
+around-slice = , in { $slice }
+around-other-root = ein anderes Wurzelverzeichnis
+around-image = aus { $image }
+around-os = mit { $os }
+around-own = eigene: { $kinds }
+around-inner = ; innen Prozess { $pid }
+around-changed = { $files }: nicht so, wie das Paket es installiert hat
+around-more-changed = { $files } und { $count } weitere: nicht so, wie das Paket sie installiert hat
+around-memory = { $one } von { $other } Speicher verfügbar
+around-group-memory-of = seine Gruppe benutzte { $one } von { $other }
+around-group-memory = seine Gruppe benutzte { $used }
+around-wait-processors = { $share } % Warten auf Prozessoren
+around-wait-memory = { $share } % Warten auf Speicher
+around-wait-disks = { $share } % Warten auf Datenträger
+around-wait-group = { $share } % Warten auf den Speicher seiner Gruppe
+around-killed = { $count ->
+    [one] 1 Prozess seiner Gruppe wurde aus Mangel an Speicher beendet
+   *[other] { $count } Prozesse seiner Gruppe wurden aus Mangel an Speicher beendet
+}
+
+## Wo ein Bericht steht, in einer Spalte von 8 Buchstaben (die Antwort) oder 10 (der Versand).
+state-none = offen
+state-granted = ja
+state-denied = nein
+state-revoked = entzogen
+state-damaged = defekt
+state-pending = wartet
+state-sent = gesendet
+state-maybe-sent = ungewiss
+state-refused = abgelehnt
+
+## Die Liste. Die Titel der Spalten sind acht Wörter.
+list-columns = ID ZEIT PROGRAMM WAS GRÖSSE ANTWORT VERSAND SIGNATUR
+list-none = es gibt keine Berichte; `foretrace status` sagt, ob Abstürze aufgefangen werden
+list-none-fits = kein Bericht passt; `foretrace list` ohne Angaben zeigt alle
+list-others = und noch { $count } auf dieselbe Weise, zuletzt { $last }
+
+## Wie es steht. Die Namen haben höchstens 8 Buchstaben.
+status-reports = Berichte
+status-answers = Antwort
+status-sending = Versand
+status-server = Server
+status-crashes = Abstürze
+status-lost = Verloren
+status-settings = Regeln
+status-problem = Problem
+status-nothing = noch nichts
+status-no-server = keiner; setzen Sie Url= in [Upload] von /etc/foretrace.conf
+status-caught = werden von foretrace aufgefangen
+status-not-caught = werden nicht von foretrace aufgefangen (core_pattern des Kernels ist „{ $pattern }“): rufen Sie als root foretrace-coredump install auf
+status-unknown = nicht bekannt: { $file } ist nicht zu lesen
+status-lost-crashes = { $count ->
+    [one] mindestens 1 Absturz seit dem Start des Rechners: es waren mehr auf einmal, als kernel.core_pipe_limit erlaubt
+   *[other] mindestens { $count } Abstürze seit dem Start des Rechners: es waren mehr auf einmal, als kernel.core_pipe_limit erlaubt
+}
+
+## Was fortginge.
+preview-nowhere = noch niemanden, denn kein Server ist eingestellt ([Upload] Url=)
+preview-would-leave = Mit { $classes } ginge fort:
+preview-to = {"  "}an: { $place }
+preview-outgoing = In outgoing.zip (sha256 { $digest }):
+preview-in = In { $name }:
+preview-comment = Ihr Kommentar, wie Sie ihn geschrieben haben: { $comment }
+preview-nothing-removed = Keine Regel hat etwas gefunden, das herauszunehmen wäre.
+preview-removed = Herausgenommen, nach Regeln:
+preview-memory = Speicher und Register im Minidump enthalten Adressen und kleine Zahlen; alles andere darin ist null.
+preview-core = Der Core ist der ganze Speicher des Programms, wie er war: keine Regel reicht hinein.
+preview-nothing-stays = Nichts vom Bericht bleibt hier.
+preview-stays = Hier bleibt:
+preview-summary = Überblick
+preview-backtraces = { $count ->
+    [one] 1 Aufrufliste
+   *[other] { $count } Aufruflisten
+}
+preview-annotations = { $count ->
+    [one] 1 Notiz
+   *[other] { $count } Notizen
+}
+preview-problems = { $count ->
+    [one] 1 Problem
+   *[other] { $count } Probleme
+}
+preview-message = die Meldung des Programms
+preview-bytes-in = Die genauen Bytes stehen in { $file }.
+preview-bytes = Die genauen Bytes: foretrace preview { $id } -o DATEI
+preview-failed = Es kann nicht gezeigt werden: { $why }
+removed-home = Home-Verzeichnisse, jetzt ~
+removed-user = Namen von Benutzern, jetzt <user>
+removed-host = Namen von Rechnern, jetzt <host>
+removed-email = E-Mail-Adressen, jetzt Pseudonyme
+removed-address = Netzwerkadressen, jetzt Pseudonyme
+removed-hardware = Adressen und Nummern von Geräten, jetzt Pseudonyme
+removed-private_key = Schlüssel in Dateiform, jetzt <key>
+removed-token = Token und Zugangsschlüssel, jetzt <token>
+removed-password = Passwörter und andere Zugangsdaten, jetzt <password>
+removed-login = Anmeldungen in Adressen, jetzt <login>
+removed-query = Geheimnisse in Anfragen von Adressen, jetzt <value>
+removed-card = Kartennummern, jetzt <card>
+removed-account = Konten und persönliche Nummern, jetzt <account>
+removed-random = Texte, die wie Schlüssel aussehen, jetzt <random>
+removed-custom = Texte, die die Einstellungen dieses Rechners nennen, jetzt <hidden>
+removed-environment = Umgebungsvariablen
+removed-arguments = Argumente der Befehlszeile
+removed-personal = persönliche Werte, jetzt Pseudonyme
+removed-secret = geheime Werte
+removed-memory = Speicherwörter, die keine Adressen waren, jetzt null
+removed-register = Register, die keine Adressen enthielten, jetzt null
+
+## Was aus dem Senden wurde.
+send-sent = { $id } gesendet als { $remote }
+send-already-sent = { $id } wurde schon gesendet, als { $remote }
+send-not-sent = { $id } nicht gesendet{ $why }{ $next }
+send-maybe-sent = { $id } ist vielleicht gesendet{ $why }{ $next }
+send-waits = { $id } wartet{ $why }{ $next } (foretrace send --now { $id } wartet nicht)
+send-refused = { $id } vom Server abgelehnt{ $why }
+send-already-refused = { $id } wurde vom Server schon abgelehnt{ $why }
+send-unanswered = { $id } hat noch keine Antwort{ $why }
+send-stays = { $id } bleibt hier{ $why }
+send-next = ; nächster Versuch { $when }
+send-fixed = ; der Fehler ist in { $version } behoben: aktualisieren?
+send-nothing = Es gibt nichts zu senden.
+send-unnamed = Bericht ohne Namen
+send-declined = das Senden wurde abgelehnt
+send-revoked = die Einwilligung wurde zurückgenommen
+send-foreign = er gehört dem Benutzer mit der ID { $uid }, nur dieser kann antworten
+send-asked-elsewhere = danach wird gerade anderswo gefragt
+send-how-to-answer = foretrace consent { $id } --grant trail würde das Übliche senden
+send-asked-again = Sie werden wieder gefragt
+send-busy = ein anderes foretrace von Ihnen sendet gerade: versuchen Sie es wieder, wenn es fertig ist
+send-as-said = wie Sie gesagt haben
+send-never = nichts von { $program } wird gesendet; um wieder gefragt zu werden: foretrace consent --program { $program } --set ask

@@ -80,6 +80,7 @@ notify-answered = Your crash report
 notify-thanks = It was sent. Thank you.
 notify-waits = It waits and will be tried again. { $why }
 notify-terminal = Open a terminal and enter: foretrace send { $id }
+agent-already = another foretrace agent asks in this session already
 login-waiting = { $count ->
     [one] 1 crash report waits for your answer: foretrace send
    *[other] { $count } crash reports wait for your answer: foretrace send
@@ -107,3 +108,208 @@ info-named-later = { $count ->
    *[other] { $count } frames were named later, by debug information from servers.
 }
 info-nameless = Some frames have no names; servers may know them: foretrace symbols { $id }
+
+## A report explained. The names of facts stand before a colon.
+info-report = Report
+info-when = When
+info-repeated = Repeated
+info-more-times = { $count ->
+    [one] 1 more time in the same way, the last { $last }
+   *[other] { $count } more times in the same way, the last { $last }
+}
+info-program = Program
+info-process = { $program }, process { $pid }
+info-file = File
+info-signal = Signal
+info-code = , code { $code }
+info-at = , at { $address }
+info-system = System
+info-signature = Signature
+info-user = User
+info-kept-in = Kept in
+info-answer = Answer
+info-no-answer = none yet; foretrace preview { $id } shows what would be sent, foretrace send { $id } asks
+info-no-answer-foreign = none yet; only its user can answer whether to send it
+info-answered = { $answer } by { $who } on { $when }
+info-as = {" "}as { $name }
+info-where = Where: thread { $thread }
+info-thread = Thread { $thread }
+info-inside = {" "}({ $tid } inside)
+info-threads = { $count } threads in the same place: { $threads }
+info-more-threads = { $count ->
+    [one] 1 more thread: foretrace info { $id } --json
+   *[other] { $count } more threads: foretrace info { $id } --json
+}
+info-no-frames = no frames could be read
+info-more-frames = { $count ->
+    [one] and 1 more frame
+   *[other] and { $count } more frames
+}
+frame-handler = (signal handler called)
+frame-at = {" "}at { $place }
+frame-in = {" "}in { $place }
+frame-inlined = {" "}(inlined)
+frame-guess = {" "}(a guess)
+info-noted = What the program noted about itself
+info-personal = {" "}(personal)
+info-no-events = The program recorded no events.
+info-events-unread = What led to it: no event could be read
+info-events = What led to it: the last { $shown } of { $all } events
+info-losses = { $recorded } recorded, { $overwritten } of them overwritten by newer ones, { $discarded } could not be recorded
+info-cost = recording them took { $bytes }{ $time }
+info-cost-time = , about { $time } ms of processor time in all
+info-all-events = all of them: foretrace trace { $id }
+info-parts = Parts
+info-problems = What could not be had
+ago-moment = less than a minute ago
+ago-minutes = { $count ->
+    [one] 1 minute ago
+   *[other] { $count } minutes ago
+}
+ago-hours = { $count ->
+    [one] 1 hour ago
+   *[other] { $count } hours ago
+}
+ago-days = { $count ->
+    [one] 1 day ago
+   *[other] { $count } days ago
+}
+
+## What surrounded a program.
+info-service = Service
+info-container = Container
+info-namespaces = Namespaces
+info-changed = Changed
+info-pressure = Pressure
+around-manager = {" "}of the user's own manager
+around-slice = , in { $slice }
+around-other-root = another root directory
+around-image = from { $image }
+around-os = with { $os }
+around-own = its own { $kinds }
+around-inner = ; process { $pid } inside
+around-changed = { $files }: not as the package installed
+around-more-changed = { $files } and { $count } more: not as the package installed
+around-memory = { $one } of { $other } memory available
+around-group-memory-of = its group used { $one } of { $other }
+around-group-memory = its group used { $used }
+around-wait-processors = { $share } % waiting for processors
+around-wait-memory = { $share } % waiting for memory
+around-wait-disks = { $share } % waiting for disks
+around-wait-group = { $share } % waiting for its group's memory
+around-killed = { $count ->
+    [one] 1 process of its group was killed for want of memory
+   *[other] { $count } processes of its group were killed for want of memory
+}
+
+## Where a report stands, in a column of 8 letters (the answer) or 10 (the delivery).
+state-none = none
+state-granted = granted
+state-denied = denied
+state-revoked = revoked
+state-damaged = damaged
+state-pending = pending
+state-sent = sent
+state-maybe-sent = maybe-sent
+state-refused = refused
+
+## The list. The columns' titles are eight words.
+list-columns = ID TIME PROGRAM WHAT SIZE CONSENT DELIVERY SIGNATURE
+list-none = there are no reports; `foretrace status` says whether crashes are caught
+list-none-fits = no report fits; `foretrace list` without arguments shows all of them
+list-others = and { $count } more in the same way, the last { $last }
+
+## How things stand. Names have at most 8 letters.
+status-reports = Reports
+status-answers = Answers
+status-sending = Sending
+status-server = Server
+status-crashes = Crashes
+status-lost = Lost
+status-settings = Settings
+status-problem = Problem
+status-nothing = nothing yet
+status-no-server = none; set Url= in [Upload] of /etc/foretrace.conf
+status-caught = caught by foretrace
+status-not-caught = not caught by foretrace (the kernel's core_pattern is '{ $pattern }'): run foretrace-coredump install as root
+status-unknown = not known: { $file } cannot be read
+status-lost-crashes = { $count ->
+    [one] at least 1 crash since the machine was started: there were more at once than kernel.core_pipe_limit allows
+   *[other] at least { $count } crashes since the machine was started: there were more at once than kernel.core_pipe_limit allows
+}
+
+## What would leave.
+preview-nowhere = nowhere yet: no server is set ([Upload] Url=)
+preview-would-leave = Would leave, with { $classes } granted:
+preview-to = {"  "}to { $place }
+preview-outgoing = In outgoing.zip (sha256 { $digest }):
+preview-in = In { $name }:
+preview-comment = Your comment, as you wrote it: { $comment }
+preview-nothing-removed = No rule found anything to take out.
+preview-removed = Taken out by rule:
+preview-memory = The minidump's memory and registers hold addresses and small numbers; everything else in them is zero.
+preview-core = The core is the program's whole memory as it was: no rule reaches into it.
+preview-nothing-stays = Nothing of the report stays here.
+preview-stays = Stays here:
+preview-summary = summary
+preview-backtraces = { $count ->
+    [one] 1 backtrace
+   *[other] { $count } backtraces
+}
+preview-annotations = { $count ->
+    [one] 1 annotation
+   *[other] { $count } annotations
+}
+preview-problems = { $count ->
+    [one] 1 problem
+   *[other] { $count } problems
+}
+preview-message = the program's message
+preview-bytes-in = The exact bytes are in { $file }.
+preview-bytes = The exact bytes: foretrace preview { $id } -o FILE
+preview-failed = It cannot be shown: { $why }
+removed-home = home directories, now ~
+removed-user = user names, now <user>
+removed-host = host names, now <host>
+removed-email = e-mail addresses, now pseudonyms
+removed-address = network addresses, now pseudonyms
+removed-hardware = addresses and numbers of devices, now pseudonyms
+removed-private_key = keys in files' form, now <key>
+removed-token = tokens and access keys, now <token>
+removed-password = passwords and other credentials, now <password>
+removed-login = logins in addresses, now <login>
+removed-query = secrets in addresses' queries, now <value>
+removed-card = card numbers, now <card>
+removed-account = bank accounts and personal numbers, now <account>
+removed-random = texts that look like keys, now <random>
+removed-custom = texts that this machine's settings name, now <hidden>
+removed-environment = environment variables
+removed-arguments = command line arguments
+removed-personal = personal values, now pseudonyms
+removed-secret = secret values
+removed-memory = words of memory that were no addresses, now zero
+removed-register = registers that held no addresses, now zero
+
+## What became of sending.
+send-sent = { $id } sent as { $remote }
+send-already-sent = { $id } was sent before, as { $remote }
+send-not-sent = { $id } not sent{ $why }{ $next }
+send-maybe-sent = { $id } may have been sent{ $why }{ $next }
+send-waits = { $id } waits{ $why }{ $next } (foretrace send --now { $id } does not wait)
+send-refused = { $id } refused by the server{ $why }
+send-already-refused = { $id } was refused by the server before{ $why }
+send-unanswered = { $id } has no answer yet{ $why }
+send-stays = { $id } stays here{ $why }
+send-next = ; next attempt { $when }
+send-fixed = ; the problem is fixed in { $version }: update?
+send-nothing = Nothing to send.
+send-unnamed = an unnamed report
+send-declined = sending it was declined
+send-revoked = the agreement to send it was taken back
+send-foreign = it belongs to the user with ID { $uid }, who alone may answer
+send-asked-elsewhere = it is asked about elsewhere just now
+send-how-to-answer = foretrace consent { $id } --grant trail would send the usual
+send-asked-again = you will be asked again
+send-busy = another foretrace of yours is sending just now: try again when it has finished
+send-as-said = as you said
+send-never = nothing of { $program } will be sent; to be asked again: foretrace consent --program { $program } --set ask

@@ -91,58 +91,62 @@ impl Page<'_> {
 
     fn facts(&self, report_dir: &ReportDir, out: &mut impl Write) -> io::Result<()> {
         let report = self.report;
-        let mut fact = |name: &str, value: String| {
-            if value.is_empty() { Ok(()) } else { writeln!(out, "{:<10} {value}", format!("{name}:")) }
+        let words = self.words;
+        let mut fact = |name: &str, value: String| match value.is_empty() {
+            true => Ok(()),
+            false => writeln!(out, "{:<10} {value}", words.say(name) + ":"),
         };
         let when = moment::local(&report.time, &self.zone);
-        let ago =
-            moment::ago(&report.time, Timestamp::now()).map(|ago| format!(" ({ago})")).unwrap_or_default();
-        fact("Report", report_dir.id().to_string())?;
-        fact("When", format!("{when}{ago}"))?;
+        let ago = moment::ago(&report.time, Timestamp::now(), words)
+            .map(|ago| format!(" ({ago})"))
+            .unwrap_or_default();
+        fact("info-report", report_dir.id().to_string())?;
+        fact("info-when", format!("{when}{ago}"))?;
         if let Ok(Some(counted)) = report_dir.counted() {
             let last = moment::local(&counted.last, &self.zone);
-            fact("Repeated", format!("{} more times in the same way, the last {last}", counted.count))?;
+            let count = usize::try_from(counted.count).unwrap_or(usize::MAX);
+            fact("info-repeated", words.amount("info-more-times", count, &[("last", &last)]))?;
         }
-        fact("Program", format!("{}, process {}", sentence::program(report), report.program.pid))?;
-        fact("File", report.program.exe.as_deref().map(escape).unwrap_or_default())?;
+        let (program, pid) = (sentence::program(report), report.program.pid.to_string());
+        fact("info-program", words.tell("info-process", &[("program", &program), ("pid", &pid)]))?;
+        fact("info-file", report.program.exe.as_deref().map(escape).unwrap_or_default())?;
         if let Some(signal) = &report.signal {
-            let code = signal.code.map(|code| format!(", code {code}")).unwrap_or_default();
-            let address =
-                signal.address.as_deref().map(|a| format!(", at {}", escape(a))).unwrap_or_default();
-            fact("Signal", format!("{} ({}{code}){address}", escape(&signal.name), signal.number))?;
+            let code = signal.code.map(|code| code.to_string());
+            let code = code.map(|code| words.tell("info-code", &[("code", &code)])).unwrap_or_default();
+            let address = signal.address.as_deref().map(escape);
+            let address = address.map(|at| words.tell("info-at", &[("address", &at)])).unwrap_or_default();
+            fact("info-signal", format!("{} ({}{code}){address}", escape(&signal.name), signal.number))?;
         }
         let system = [&report.system.os, &report.system.kernel, &report.system.arch];
         let system: Vec<String> =
             system.into_iter().filter(|part| !part.is_empty()).map(|part| escape(part)).collect();
-        fact("System", system.join(", "))?;
+        fact("info-system", system.join(", "))?;
         if let Some(around) = &report.surroundings {
-            for (name, value) in surroundings::facts(around) {
+            for (name, value) in surroundings::facts(around, words) {
                 fact(name, value)?;
             }
         }
-        fact("Signature", escape(&report.signature))?;
+        fact("info-signature", escape(&report.signature))?;
         fact(
-            "User",
+            "info-user",
             if report_dir.is_foreign() { format!("ID {}", report_dir.uid()) } else { String::new() },
         )?;
-        fact("Kept in", escape(&report_dir.path().display().to_string()))?;
-        fact("Answer", self.answer(report_dir))
+        fact("info-kept-in", escape(&report_dir.path().display().to_string()))?;
+        fact("info-answer", self.answer(report_dir))
     }
 
     fn answer(&self, report_dir: &ReportDir) -> String {
-        let (state, id) = (State::of(report_dir), self.id.short());
+        let (state, id, words) = (State::of(report_dir), self.id.short(), self.words);
+        let shown = |word: &str| words.say(&format!("state-{word}"));
         let answer = match (&state.consent, state.consent_word()) {
             (Document::Damaged(why), _) => escape(why),
-            (_, "none") if report_dir.is_foreign() => {
-                "none yet; only its user can answer whether to send it".to_owned()
-            }
-            (_, "none") => {
-                format!("none yet; foretrace preview {id} shows what would be sent, foretrace send {id} asks")
-            }
+            (_, "none") if report_dir.is_foreign() => words.say("info-no-answer-foreign"),
+            (_, "none") => words.tell("info-no-answer", &[("id", &id)]),
             (Document::Present(consent), word) => {
-                format!("{word} by {} on {}", escape(&consent.who), moment::local(&consent.when, &self.zone))
+                let (who, when) = (escape(&consent.who), moment::local(&consent.when, &self.zone));
+                words.tell("info-answered", &[("answer", &shown(word)), ("who", &who), ("when", &when)])
             }
-            (_, word) => word.to_owned(),
+            (_, word) => shown(word),
         };
         match &state.delivery {
             Document::Absent => answer,
@@ -150,9 +154,9 @@ impl Page<'_> {
             Document::Present(delivery) => {
                 let why =
                     delivery.why.as_deref().map(|why| format!(" ({})", escape(why))).unwrap_or_default();
-                let id =
-                    delivery.remote_id.as_deref().map(|id| format!(" as {}", escape(id))).unwrap_or_default();
-                format!("{answer}; {}{id}{why}", state.delivery_word())
+                let name = delivery.remote_id.as_deref().map(escape);
+                let name = name.map(|name| words.tell("info-as", &[("name", &name)])).unwrap_or_default();
+                format!("{answer}; {}{name}{why}", shown(state.delivery_word()))
             }
         }
     }
@@ -161,7 +165,8 @@ impl Page<'_> {
         let (crashed, others): (Vec<_>, Vec<_>) =
             self.report.threads.iter().partition(|thread| thread.crashed);
         for thread in crashed {
-            self.heading(&format!("Where: thread {}", thread_name(thread)), out)?;
+            let heading = self.words.tell("info-where", &[("thread", &self.thread_name(thread))]);
+            self.heading(&heading, out)?;
             self.frames(&thread.frames, FRAMES.0, out)?;
         }
         // Hundreds of workers that wait in the same place are one thing to read.
@@ -174,8 +179,10 @@ impl Page<'_> {
         }
         for group in groups.iter().take(GROUPS) {
             let heading = match group.as_slice() {
-                [one] => format!("Thread {}", thread_name(one)),
-                many => format!("{} threads in the same place: {}", many.len(), names(many)),
+                [one] => self.words.tell("info-thread", &[("thread", &self.thread_name(one))]),
+                many => {
+                    self.words.amount("info-threads", many.len(), &[("threads", &self.thread_names(many))])
+                }
             };
             self.heading(&heading, out)?;
             self.frames(&group[0].frames, FRAMES.1, out)?;
@@ -183,7 +190,8 @@ impl Page<'_> {
         self.about_names(out)?;
         let unsaid: usize = groups.iter().skip(GROUPS).map(Vec::len).sum();
         if unsaid > 0 {
-            writeln!(out, "\n{unsaid} more threads: foretrace info {} --json", self.id.short())?;
+            let id = self.id.short();
+            writeln!(out, "\n{}", self.words.amount("info-more-threads", unsaid, &[("id", &id)]))?;
         }
         Ok(())
     }
@@ -203,8 +211,8 @@ impl Page<'_> {
             writeln!(out, "  #{number:<3} {}", self.frame(frame))?;
         }
         match frames.len() {
-            0 => writeln!(out, "  no frames could be read"),
-            all if all > limit => writeln!(out, "  and {} more frames", all - limit),
+            0 => writeln!(out, "  {}", self.words.say("info-no-frames")),
+            all if all > limit => writeln!(out, "  {}", self.words.count("info-more-frames", all - limit)),
             _ => Ok(()),
         }
     }
@@ -212,21 +220,24 @@ impl Page<'_> {
     fn frame(&self, frame: &Frame) -> String {
         let function = match (&frame.function, frame.trust) {
             (Some(function), _) => self.paint.bold(sentence::shortened(&escape(function), FUNCTION)),
-            (None, Trust::Signal) => "(signal handler called)".to_owned(),
+            (None, Trust::Signal) => self.words.say("frame-handler"),
             (None, _) => escape(&frame.ip),
         };
+        let at = |place: String| self.words.tell("frame-at", &[("place", &place)]);
         let place = match (&frame.file, frame.line) {
-            (Some(file), Some(line)) => format!(" at {}:{line}", source(file)),
-            (Some(file), None) => format!(" at {}", source(file)),
+            (Some(file), Some(line)) => at(format!("{}:{line}", source(file))),
+            (Some(file), None) => at(source(file)),
             (None, _) => {
                 let module = frame.module.as_deref().and_then(|path| path.rsplit('/').next());
                 let offset =
                     frame.offset.as_deref().map(|offset| format!("+{}", escape(offset))).unwrap_or_default();
-                module.map(|module| format!(" in {}{offset}", escape(module))).unwrap_or_default()
+                let module = module.map(|module| format!("{}{offset}", escape(module)));
+                module.map(|place| self.words.tell("frame-in", &[("place", &place)])).unwrap_or_default()
             }
         };
-        let inline = if frame.inline { " (inlined)" } else { "" };
-        let guess = if frame.trust == Trust::Scan { " (a guess)" } else { "" };
+        let when = |is: bool, key: &str| if is { self.words.say(key) } else { String::new() };
+        let inline = when(frame.inline, "frame-inlined");
+        let guess = when(frame.trust == Trust::Scan, "frame-guess");
         format!("{function}{place}{}", self.paint.dim(format!("{inline}{guess}")))
     }
 
@@ -234,10 +245,12 @@ impl Page<'_> {
         if self.report.annotations.is_empty() {
             return Ok(());
         }
-        self.heading("What the program noted about itself", out)?;
+        self.heading(&self.words.say("info-noted"), out)?;
         for note in &self.report.annotations {
-            let privacy =
-                if note.privacy == Privacy::Personal { self.paint.dim(" (personal)") } else { String::new() };
+            let privacy = match note.privacy {
+                Privacy::Personal => self.paint.dim(self.words.say("info-personal")),
+                _ => String::new(),
+            };
             writeln!(out, "  {} = {}{privacy}", escape(&note.key), escape(&note.value))?;
         }
         Ok(())
@@ -246,12 +259,15 @@ impl Page<'_> {
     fn events(&self, timeline: &Timeline, out: &mut impl Write) -> io::Result<()> {
         let losses = self.report.losses;
         if timeline.len() == 0 && losses.recorded == 0 && losses.discarded == 0 {
-            return writeln!(out, "\nThe program recorded no events.");
+            return writeln!(out, "\n{}", self.words.say("info-no-events"));
         }
         let skipped = timeline.len().saturating_sub(EVENTS);
         let heading = match timeline.len() {
-            0 => "What led to it: no event could be read".to_owned(),
-            all => format!("What led to it: the last {} of {all} events", all - skipped),
+            0 => self.words.say("info-events-unread"),
+            all => {
+                let (shown, all) = ((all - skipped).to_string(), all.to_string());
+                self.words.tell("info-events", &[("shown", &shown), ("all", &all)])
+            }
         };
         self.heading(&heading, out)?;
         let mut previous = None;
@@ -259,26 +275,31 @@ impl Page<'_> {
             writeln!(out, "  {}", entry.text(previous, &self.zone, self.paint))?;
             previous = Some(entry.time());
         }
-        writeln!(
-            out,
-            "  {} recorded, {} of them overwritten by newer ones, {} could not be recorded",
-            losses.recorded, losses.overwritten, losses.discarded
-        )?;
+        let counts = [losses.recorded, losses.overwritten, losses.discarded].map(|count| count.to_string());
+        let counts =
+            [("recorded", counts[0].as_str()), ("overwritten", &counts[1]), ("discarded", &counts[2])];
+        writeln!(out, "  {}", self.words.tell("info-losses", &counts))?;
         if let Some(cost) = self.report.recorder.filter(|cost| cost.events > 0) {
             let time = match cost.nanoseconds {
                 0 => String::new(),
-                time => format!(", about {:.1} ms of processor time in all", time as f64 / 1e6),
+                time => {
+                    let time = format!("{:.1}", time as f64 / 1e6);
+                    self.words.tell("info-cost-time", &[("time", &time)])
+                }
             };
-            writeln!(out, "  recording them took {}{time}", sentence::size(cost.bytes))?;
+            let cost = [("bytes", sentence::size(cost.bytes)), ("time", time)];
+            let cost = cost.each_ref().map(|(name, text)| (*name, text.as_str()));
+            writeln!(out, "  {}", self.words.tell("info-cost", &cost))?;
         }
         if skipped > 0 {
-            writeln!(out, "  all of them: foretrace trace {}", self.id.short())?;
+            let id = self.id.short();
+            writeln!(out, "  {}", self.words.tell("info-all-events", &[("id", &id)]))?;
         }
         Ok(())
     }
 
     fn parts(&self, report_dir: &ReportDir, out: &mut impl Write) -> io::Result<()> {
-        self.heading("Parts", out)?;
+        self.heading(&self.words.say("info-parts"), out)?;
         let mut row = |class: Class, bytes: u64, name: &str| {
             writeln!(out, "  {:<8} {:>9}  {}", class.name(), sentence::size(bytes), escape(name))
         };
@@ -299,8 +320,27 @@ impl Page<'_> {
         if problems.is_empty() {
             return Ok(());
         }
-        self.heading("What could not be had", out)?;
+        self.heading(&self.words.say("info-problems"), out)?;
         problems.iter().try_for_each(|problem| writeln!(out, "  {}", escape(problem)))
+    }
+
+    fn thread_name(&self, thread: &Thread) -> String {
+        let inside = thread.inner_tid.map(|tid| self.words.tell("info-inside", &[("tid", &tid.to_string())]));
+        let inside = inside.unwrap_or_default();
+        match thread.name.as_str() {
+            "" => format!("{}{inside}", thread.tid),
+            name => format!("{}{inside} {}", thread.tid, escape(name)),
+        }
+    }
+
+    fn thread_names(&self, threads: &[&Thread]) -> String {
+        const SHOWN: usize = 6;
+        let mut names: Vec<String> =
+            threads.iter().take(SHOWN).map(|thread| self.thread_name(thread)).collect();
+        if threads.len() > SHOWN {
+            names.push("…".into());
+        }
+        names.join(", ")
     }
 
     fn heading(&self, text: &str, out: &mut impl Write) -> io::Result<()> {
@@ -314,22 +354,6 @@ fn source(file: &str) -> String {
         Some((_, path)) => format!("rust/{}", escape(path)),
         None => escape(file),
     }
-}
-
-fn thread_name(thread: &Thread) -> String {
-    let inside = thread.inner_tid.map(|tid| format!(" ({tid} inside)")).unwrap_or_default();
-    match thread.name.as_str() {
-        "" => format!("{}{inside}", thread.tid),
-        name => format!("{}{inside} {}", thread.tid, escape(name)),
-    }
-}
-
-fn names(threads: &[&Thread]) -> String {
-    let mut names: Vec<String> = threads.iter().take(6).map(|thread| thread_name(thread)).collect();
-    if threads.len() > 6 {
-        names.push("…".into());
-    }
-    names.join(", ")
 }
 
 fn same_place(one: &Thread, other: &Thread) -> bool {

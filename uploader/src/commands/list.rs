@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::filter::Filter;
 use crate::output::{self, NoMatch, Paint};
 use crate::state::State;
+use crate::words::Words;
 use crate::{moment, sentence};
 
 /// Columns that a line needs before its signature.
@@ -79,16 +80,16 @@ pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
     rows.truncate(arguments.number.unwrap_or(usize::MAX));
     if rows.is_empty() {
         let sentence = match total {
-            0 => "there are no reports; `foretrace status` says whether crashes are caught",
-            _ => "no report fits; `foretrace list` without arguments shows all of them",
+            0 => context.words.say("list-none"),
+            _ => context.words.say("list-none-fits"),
         };
-        return Err(NoMatch(sentence.into()).into());
+        return Err(NoMatch(sentence).into());
     }
     let mut out = output::standard();
     if context.json {
         rows.iter().try_for_each(|row| output::json_line(&mut out, row))?;
     } else {
-        table(&rows, &mut out)?;
+        table(&rows, &context.words, &mut out)?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -124,7 +125,7 @@ fn row(report_dir: &ReportDir, report: Report, counted: Option<Counted>) -> Row 
     }
 }
 
-fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+fn table(rows: &[Row], words: &Words, out: &mut impl Write) -> io::Result<()> {
     let (paint, zone) = (Paint::standard(), TimeZone::system());
     // The signature takes what a terminal leaves of its line, and is left out where that is too little; elsewhere nothing
     // is cut.
@@ -133,7 +134,9 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
         None => usize::MAX,
     };
     let narrow = width < SIGNATURE;
-    let header = ["ID", "TIME", "PROGRAM", "WHAT", "SIZE", "CONSENT", "DELIVERY", "SIGNATURE"];
+    let header = words.say("list-columns");
+    let mut titles = header.split_whitespace();
+    let header: [&str; 8] = std::array::from_fn(|_| titles.next().unwrap_or_default());
     let line = |cells: [&str; 8]| {
         let [id, time, program, what, size, consent, delivery, signature] = cells;
         let text = if narrow {
@@ -159,12 +162,12 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
             &sentence::shortened(&program, if narrow { 15 } else { 24 }),
             &row.what,
             &sentence::size(row.bytes),
-            shown(row.consent),
-            shown(row.delivery),
+            &shown(row.consent, words),
+            &shown(row.delivery, words),
             &sentence::shortened(&escape(&row.signature), width),
         ];
         writeln!(out, "{}", line(cells))?;
-        if let Some(others) = others(row, &zone) {
+        if let Some(others) = others(row, &zone, words) {
             writeln!(out, "          {}", paint.dim(others))?;
         }
     }
@@ -172,12 +175,13 @@ fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What the row stands for besides its own crash.
-fn others(row: &Row, zone: &TimeZone) -> Option<String> {
+fn others(row: &Row, zone: &TimeZone, words: &Words) -> Option<String> {
     let others = row.count.checked_sub(1).filter(|others| *others > 0)?;
-    Some(format!("and {others} more in the same way, the last {}", moment::local(&row.last, zone)))
+    let count = usize::try_from(others).unwrap_or(usize::MAX);
+    Some(words.amount("list-others", count, &[("last", &moment::local(&row.last, zone))]))
 }
 
 /// A column full of "none" hides the rows where something is.
-fn shown(word: &str) -> &str {
-    if word == "none" { "-" } else { word }
+fn shown(word: &str, words: &Words) -> String {
+    if word == "none" { "-".to_owned() } else { words.say(&format!("state-{word}")) }
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::arguments::Status;
 use crate::context::Context;
 use crate::state::State;
+use crate::words::Words;
 use crate::{asking, output, sentence};
 
 const CORE_PATTERN: &str = "/proc/sys/kernel/core_pattern";
@@ -59,29 +60,22 @@ pub fn run(context: &Context, arguments: &Status) -> Result<ExitCode> {
         });
         output::json_line(&mut out, &status)?;
     } else {
-        writeln!(out, "Reports:  {} ({})", listing.reports.len(), sentence::size(bytes))?;
-        writeln!(out, "Answers:  {}", counts(&consents))?;
-        writeln!(out, "Sending:  {}", counts(&deliveries))?;
+        let words = &context.words;
+        let mut say = |name: &str, text: &str| writeln!(out, "{:<9} {text}", words.say(name) + ":");
+        say("status-reports", &format!("{} ({})", listing.reports.len(), sentence::size(bytes)))?;
+        say("status-answers", &counts(&consents, words))?;
+        say("status-sending", &counts(&deliveries, words))?;
         let url = context.settings.upload.url.as_deref().map(escape);
-        writeln!(
-            out,
-            "Server:   {}",
-            url.as_deref().unwrap_or("none; set Url= in [Upload] of /etc/foretrace.conf")
-        )?;
-        writeln!(out, "Crashes:  {}", handler.sentence())?;
+        say("status-server", &url.unwrap_or_else(|| words.say("status-no-server")))?;
+        say("status-crashes", &handler.sentence(words))?;
         if lost > 0 {
-            writeln!(
-                out,
-                "Lost:     at least {lost} crashes since the machine was started: there were more at once than \
-                 kernel.core_pipe_limit allows"
+            say(
+                "status-lost",
+                &words.count("status-lost-crashes", usize::try_from(lost).unwrap_or(usize::MAX)),
             )?;
         }
-        for warning in &warnings {
-            writeln!(out, "Settings: {warning}")?;
-        }
-        for problem in &problems {
-            writeln!(out, "Problem:  {}", escape(problem))?;
-        }
+        warnings.iter().try_for_each(|warning| say("status-settings", warning))?;
+        problems.iter().try_for_each(|problem| say("status-problem", &escape(problem)))?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -95,9 +89,10 @@ fn greet(context: &Context) {
     }
 }
 
-fn counts(counts: &BTreeMap<&str, usize>) -> String {
-    let list: Vec<String> = counts.iter().map(|(word, number)| format!("{number} {word}")).collect();
-    if list.is_empty() { "nothing yet".into() } else { list.join(", ") }
+fn counts(counts: &BTreeMap<&str, usize>, words: &Words) -> String {
+    let shown = |(word, number): (&&str, &usize)| format!("{number} {}", words.say(&format!("state-{word}")));
+    let list: Vec<String> = counts.iter().map(shown).collect();
+    if list.is_empty() { words.say("status-nothing") } else { list.join(", ") }
 }
 
 /// Who is given crashes by the kernel.
@@ -133,14 +128,11 @@ impl Handler {
         }
     }
 
-    fn sentence(&self) -> String {
+    fn sentence(&self, words: &Words) -> String {
         match self {
-            Handler::Ours(_) => "caught by foretrace".into(),
-            Handler::Other(pattern) => format!(
-                "not caught by foretrace (the kernel's core_pattern is '{}'): run foretrace-coredump install as root",
-                escape(pattern)
-            ),
-            Handler::Unknown => format!("not known: {CORE_PATTERN} cannot be read"),
+            Handler::Ours(_) => words.say("status-caught"),
+            Handler::Other(pattern) => words.tell("status-not-caught", &[("pattern", &escape(pattern))]),
+            Handler::Unknown => words.tell("status-unknown", &[("file", CORE_PATTERN)]),
         }
     }
 }

@@ -50,39 +50,30 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The name in JSON.
+    /// The name in JSON; `removed-` and it are the catalogue's key for what it took out.
     pub fn name(self) -> &'static str {
-        self.texts().0
-    }
-
-    /// What it took out, for a person.
-    pub fn words(self) -> &'static str {
-        self.texts().1
-    }
-
-    fn texts(self) -> (&'static str, &'static str) {
         match self {
-            Rule::Home => ("home", "home directories, now ~"),
-            Rule::User => ("user", "user names, now <user>"),
-            Rule::Host => ("host", "host names, now <host>"),
-            Rule::Email => ("email", "e-mail addresses, now pseudonyms"),
-            Rule::Address => ("address", "network addresses, now pseudonyms"),
-            Rule::Hardware => ("hardware", "addresses and numbers of devices, now pseudonyms"),
-            Rule::PrivateKey => ("private_key", "keys in files' form, now <key>"),
-            Rule::Token => ("token", "tokens and access keys, now <token>"),
-            Rule::Password => ("password", "passwords and other credentials, now <password>"),
-            Rule::Login => ("login", "logins in addresses, now <login>"),
-            Rule::Query => ("query", "secrets in addresses' queries, now <value>"),
-            Rule::Card => ("card", "card numbers, now <card>"),
-            Rule::Account => ("account", "bank accounts and personal numbers, now <account>"),
-            Rule::Random => ("random", "texts that look like keys, now <random>"),
-            Rule::Custom => ("custom", "texts that this machine's settings name, now <hidden>"),
-            Rule::Environment => ("environment", "environment variables"),
-            Rule::Arguments => ("arguments", "command line arguments"),
-            Rule::Personal => ("personal", "personal values, now pseudonyms"),
-            Rule::Secret => ("secret", "secret values"),
-            Rule::Memory => ("memory", "words of memory that were no addresses, now zero"),
-            Rule::Register => ("register", "registers that held no addresses, now zero"),
+            Rule::Home => "home",
+            Rule::User => "user",
+            Rule::Host => "host",
+            Rule::Email => "email",
+            Rule::Address => "address",
+            Rule::Hardware => "hardware",
+            Rule::PrivateKey => "private_key",
+            Rule::Token => "token",
+            Rule::Password => "password",
+            Rule::Login => "login",
+            Rule::Query => "query",
+            Rule::Card => "card",
+            Rule::Account => "account",
+            Rule::Random => "random",
+            Rule::Custom => "custom",
+            Rule::Environment => "environment",
+            Rule::Arguments => "arguments",
+            Rule::Personal => "personal",
+            Rule::Secret => "secret",
+            Rule::Memory => "memory",
+            Rule::Register => "register",
         }
     }
 }
