@@ -114,6 +114,7 @@ fn no_planted_secret_leaves_and_every_look_alike_and_name_does() -> Result<()> {
         names(&whole)
     );
     the_minidumps_backtraces_are_the_same(&world, &whole, &outgoing)?;
+    no_vector_register_leaves(&whole, &outgoing)?;
 
     let account: serde_json::Value =
         serde_json::from_slice(&world.ask(&["preview", &id, "--grant", WIDEST, "--json"])?.stdout)?;
@@ -127,9 +128,13 @@ fn no_planted_secret_leaves_and_every_look_alike_and_name_does() -> Result<()> {
 
 /// The control: without redaction every kind is found, in the events, in memory and in the logs.
 fn the_search_finds_them_in_the_report(search: &Search, secrets: &[Secret], whole: &Evidence) -> Result<()> {
-    for (place, least) in
-        [("trace/", secrets.len()), ("minidump.dmp", secrets.len()), ("logs/", secrets.len() * 9 / 10)]
-    {
+    for (place, least) in [
+        ("trace/", secrets.len()),
+        ("minidump.dmp", secrets.len()),
+        ("attachments/trail/notes", secrets.len()),
+        ("attachments/memory/state", secrets.len()),
+        ("logs/", secrets.len() * 9 / 10),
+    ] {
         let parts = whole.parts.iter().filter(|(name, _)| name.starts_with(place));
         let found: BTreeSet<usize> =
             parts.flat_map(|(_, content)| search.find(content)).map(|(index, _)| index).collect();
@@ -203,6 +208,35 @@ fn the_minidumps_backtraces_are_the_same(
     first_difference(&named[0], &named[1]).context("LLDB's frames")?;
     ensure!(named[0].len() > 100, "{:?}", named[0]);
     Ok(())
+}
+
+/// The victim died with secrets in two vector registers: the legacy area that holds them is zero in what leaves.
+fn no_vector_register_leaves(whole: &Evidence, outgoing: &Evidence) -> Result<()> {
+    let vectors = |evidence: &Evidence| -> Result<Vec<Vec<u8>>> {
+        let dump = evidence.parts.iter().find(|(name, _)| name == "minidump.dmp").context("no minidump")?;
+        let dump = minidump::Minidump::read(dump.1.as_slice())?;
+        let threads = dump.get_stream::<minidump::MinidumpThreadList<'_>>()?;
+        // x86-64's context has FXSAVE's area from byte 256 on; its registers begin at byte 32 of that.
+        let area = |thread: &minidump::MinidumpThread<'_>| {
+            let context = thread.raw.thread_context;
+            let from = context.rva as usize + 256 + 32;
+            dump_bytes(evidence, from, 480)
+        };
+        threads.threads.iter().map(area).collect()
+    };
+    if cfg!(target_arch = "x86_64") {
+        ensure!(
+            vectors(whole)?.iter().flatten().any(|byte| *byte != 0),
+            "the control has no vector registers"
+        );
+        ensure!(vectors(outgoing)?.iter().flatten().all(|byte| *byte == 0), "vector registers leave");
+    }
+    Ok(())
+}
+
+fn dump_bytes(evidence: &Evidence, from: usize, length: usize) -> Result<Vec<u8>> {
+    let dump = evidence.parts.iter().find(|(name, _)| name == "minidump.dmp").context("no minidump")?;
+    Ok(dump.1.get(from..from + length).context("a context lies outside")?.to_vec())
 }
 
 fn first_difference<T: PartialEq + std::fmt::Debug>(whole: &[T], outgoing: &[T]) -> Result<()> {

@@ -222,6 +222,62 @@ fn somebody_who_reads_german_is_asked_in_german() -> Result<()> {
 }
 
 #[test]
+fn always_for_this_program_sends_its_next_report_without_a_question() -> Result<()> {
+    let scene = Scene::new()?;
+    let mut terminal = scene.asked()?;
+    terminal.press("a\n")?;
+    terminal.wait_for(" sent as ")?;
+    ensure!(terminal.end()?.success(), "{}", terminal.screen());
+    let next = scene.world.crash(&mut Command::new(built_programs()?.join("till")))?;
+    let mut terminal = Terminal::start(scene.world.foretrace().args(["send", &next]))?;
+    terminal.wait_for(" sent as ")?;
+    terminal.end()?;
+    ensure!(!terminal.screen().contains("Your answer"), "asked all the same:\n{}", terminal.screen());
+    ensure!(scene.server.stored_reports()? == 2, "{} reports stored", scene.server.stored_reports()?);
+    Ok(())
+}
+
+#[test]
+fn a_program_with_the_longest_name_is_asked_about_within_80_by_24_and_without_colours() -> Result<()> {
+    let scene = Scene::new()?;
+    let program = scene.world.work(&"program-with-a-name-as-long-as-names-of-files-can-be-".repeat(4));
+    std::fs::copy(built_programs()?.join("till"), &program)?;
+    let id = scene.world.crash(&mut Command::new(&program))?;
+    for language in ["C", "de_DE.UTF-8"] {
+        let mut terminal =
+            Terminal::start(scene.world.foretrace().env("LC_ALL", language).args(["send", &id]))?;
+        terminal.wait_for(if language == "C" { "Your answer: " } else { "Ihre Antwort: " })?;
+        let screen = terminal.screen();
+        ensure!(screen.lines().all(|line| line.chars().count() <= 80), "wider than the terminal:\n{screen}");
+        ensure!(screen.lines().count() <= 24, "higher than the terminal:\n{screen}");
+        ensure!(!screen.contains('\x1b'), "colours:\n{screen}");
+        println!("{screen}");
+        terminal.press("l\n")?;
+        terminal.end()?;
+    }
+    scene.nothing_left()
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() -> Result<()> {
+    let scene = Scene::new()?;
+    for (refused, colours) in [(None, true), (Some(""), true), (Some("1"), false)] {
+        for arguments in [&["list"][..], &["info", &scene.id]] {
+            let mut command = scene.world.foretrace();
+            match refused {
+                Some(value) => command.env("NO_COLOR", value),
+                None => command.env_remove("NO_COLOR"),
+            };
+            let mut terminal = Terminal::start(command.args(arguments))?;
+            terminal.end()?;
+            let screen = terminal.screen();
+            ensure!(screen.contains('\x1b') == colours, "NO_COLOR={refused:?} {arguments:?}:\n{screen}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn ctrl_c_sends_nothing_and_leaves_the_terminal_as_it_was() -> Result<()> {
     let scene = Scene::new()?;
     let mut terminal = scene.asked()?;

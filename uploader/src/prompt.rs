@@ -235,7 +235,7 @@ fn introduce(
     lines(&question.happened, WIDTH).try_for_each(|line| writeln!(output, "  {line}"))?;
     if let Some(version) = &question.fixed_in {
         let version = shortened(&escape(version), NAME);
-        writeln!(output, "\n{}", words.tell("ask-fixed", &[("version", &version)]))?;
+        writeln!(output, "{}", words.tell("ask-fixed", &[("version", &version)]))?;
     }
     writeln!(output, "\n{}", words.say("ask"))?;
     writeln!(
@@ -243,7 +243,7 @@ fn introduce(
         "{}",
         words.tell("ask-destination", &[("destination", &escape(&question.destination))])
     )?;
-    writeln!(output, "{}\n", words.say("ask-offers"))?;
+    writeln!(output, "{}", words.say("ask-offers"))?;
     for (number, offer) in question.offers.iter().enumerate() {
         let size = if offer.more { size(offer.bytes) } else { words.say("offer-nothing-more") };
         let mut title = title(offer.preset, words);
@@ -255,7 +255,7 @@ fn introduce(
     }
     if !question.not_carried.is_empty() {
         let classes = listed(question.not_carried);
-        writeln!(output, "\n{}", words.tell("not-carried", &[("classes", &classes)]))?;
+        writeln!(output, "{}", words.tell("not-carried", &[("classes", &classes)]))?;
     }
     Ok(())
 }

@@ -139,6 +139,10 @@ pub fn redact<R: Read + Seek>(
     Ok(Outgoing { bytes: sink.into_inner(), report, removed, withheld })
 }
 
+fn is_text(content: &[u8]) -> bool {
+    !content.contains(&0) && std::str::from_utf8(content).is_ok()
+}
+
 /// The work in progress: what was asked for and what has been taken out so far.
 struct Redaction<'a> {
     granted: ClassSet,
@@ -190,10 +194,11 @@ impl<'a> Redaction<'a> {
             _ if name.starts_with("process/") || name.starts_with("system/") || name.starts_with("logs/") => {
                 self.hide(content)
             }
-            // What is no text may be anything, and replacing bytes in it would damage it.
-            _ if name.starts_with("attachments/") && std::str::from_utf8(&content).is_ok() => {
-                self.hide(content)
+            // What is no text may be anything, and moving bytes in it would damage it.
+            _ if name.starts_with("attachments/") && !is_text(&content) => {
+                self.rules.text.hide_within(&content, self.salt, &mut self.removed).into_owned()
             }
+            _ if name.starts_with("attachments/") => self.hide(content),
             _ => content,
         }
     }

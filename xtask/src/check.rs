@@ -2,10 +2,12 @@
 //! behaviour, inputs that nobody thought of.
 
 mod containers;
+mod desktop;
 mod follow;
 mod fuzz;
 mod gdb;
 mod redaction;
+mod sample;
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -41,6 +43,8 @@ enum What {
     Follow,
     /// Feed what reads strangers' bytes with inputs that nobody thought of
     Fuzz(fuzz::Options),
+    /// Ask on a desktop with a real notification daemon, in both languages, and keep pictures of it
+    Desktop,
     /// Hold the rules for text against those of Sentry's Relay, on the same texts (installs it from the package index)
     Redaction,
     /// Crash programs of seven languages in all ways, and hold the backtraces of all their threads against gdb's
@@ -61,6 +65,7 @@ pub fn run(options: &Options) -> Result<()> {
             containers::run()?;
         }
         What::Follow => follow::run()?,
+        What::Desktop => desktop::run()?,
         What::Redaction => redaction::run()?,
         What::Fuzz(options) => return fuzz::run(options),
         What::Gdb(options) => return gdb::run(options),

@@ -94,6 +94,16 @@ pub const TO_COMPARE_BACKTRACES: &[Need] = &[
     Need { package: "xz-utils", purpose: "to make victims with compressed symbol tables" },
 ];
 
+/// What the desktop's question is looked at with.
+pub const TO_CHECK_DESKTOP: &[Need] = &[
+    Need { package: "dbus-daemon", purpose: "a session bus" },
+    Need { package: "dunst", purpose: "a notification daemon" },
+    Need { package: "fonts-dejavu-core", purpose: "letters" },
+    Need { package: "imagemagick", purpose: "to take pictures" },
+    Need { package: "xdotool", purpose: "to click" },
+    Need { package: "xvfb", purpose: "an X server without a screen" },
+];
+
 /// What the comparison with Relay needs.
 pub const TO_COMPARE_REDACTION: &[Need] = &[
     Need { package: "binutils", purpose: "to list functions' names" },

@@ -58,7 +58,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         rule: Rule::PrivateKey,
         mark: Mark::Fixed("<key>"),
-        pattern: r"\bAGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20,}|\b[xyz]prv[1-9A-HJ-NP-Za-km-z]{90,}|Private-Lines: \d+[A-Za-z0-9+/=\s\\]*",
+        pattern: r"(?:\bAGE)?-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{20,}|\b[xyz]prv[1-9A-HJ-NP-Za-km-z]{90,}|Private-Lines: \d+[A-Za-z0-9+/=\s\\]*",
         accept: always,
     },
     Shape {

@@ -11,12 +11,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use foretrace_report::ReportId;
-use foretrace_report::bundle::{BundleReader, BundleWriter, Limits};
-use foretrace_store::{Incoming, Owner, Places, StoreKind};
+use foretrace_report::bundle::{BundleReader, Limits};
 use foretrace_tests::command::{run as run_command, run_with_input};
 use foretrace_tests::plants;
 
+use super::sample;
 use crate::build::{self, say};
 use crate::setup;
 
@@ -190,14 +189,7 @@ fn judge(python: &Path, program: &Path, texts: Vec<String>) -> Result<Vec<Judged
 /// What `foretrace` makes of the texts.
 fn ours(program: &Path, texts: &[String]) -> Result<Vec<String>> {
     let world = tempfile::tempdir()?;
-    let id = ReportId::from_random([7; 16]);
-    let report = serde_json::json!({"schema": 1, "id": id, "kind": "crash", "time": "2026-01-01T00:00:00Z",
-        "program": {"name": "texts", "pid": 1}});
-    let incoming = Incoming::begin(&Places::system(world.path()), StoreKind::System)?;
-    let mut writer = BundleWriter::new(incoming.bundle()?);
-    writer.add(PART, texts.join("\0").as_bytes())?;
-    writer.finish(serde_json::from_value(report)?)?;
-    incoming.publish(id, Owner::current())?;
+    let id = sample::publish(world.path(), "texts", &[(PART, texts.join("\0").as_bytes())])?;
     let outgoing = world.path().join("outgoing.zip");
     let mut command = Command::new(program);
     command

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use foretrace::{Privacy, annotate, event};
+use foretrace::{AttachmentClass, Privacy, annotate, attach_address, attach_file, event};
 
 fn main() {
     let list = std::env::args().nth(1).expect("planter LIST");
@@ -22,9 +22,16 @@ fn main() {
             files.extend(File::create(folder.join(text)));
         }
     }
+    // A file, and a piece of memory that is no text.
+    let whole = texts.join("\n");
+    std::fs::write(folder.join("notes"), &whole).expect("the folder can be written");
+    attach_file("notes", &folder.join("notes"), 1 << 20, AttachmentClass::Trail).keep();
+    let state: Vec<u8> =
+        texts.iter().flat_map(|text| [text.as_bytes(), &[0, 0xff, 0x80, 0]].concat()).collect();
+    attach_address("state", state.as_ptr(), state.len(), AttachmentClass::Memory).keep();
     let wide: Vec<Vec<u16>> = texts.iter().map(|text| text.encode_utf16().collect()).collect();
     parse_password_token(&texts, &wide, 0);
-    black_box((files, wide));
+    black_box((files, wide, state));
 }
 
 #[inline(never)]

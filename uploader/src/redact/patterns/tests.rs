@@ -87,6 +87,12 @@ fn each_rule_puts_its_mark_and_leaves_what_stands_around() {
         ("GET /a?token=abc&b=1 HTTP", "GET /a?token=<value>&b=1 HTTP", Rule::Query),
         ("pay 4111 1111 1111 1111 now", "pay <card> now", Rule::Card),
         ("to DE89370400440532013000.", "to <account>.", Rule::Account),
+        // A key that was cut short takes the letters behind it along.
+        (
+            "-----BEGIN EC PRIVATE KEY-----\nMHcCAQ\nAGE-SECRET-KEY-10QTBG7TQAH3DKIINHIOJYQU1WTLQU5 x",
+            "<key><key> x",
+            Rule::PrivateKey,
+        ),
         (
             "-----BEGIN EC PRIVATE KEY-----\nMHcCAQ\n-----END EC PRIVATE KEY-----\nnext",
             "<key>\nnext",
@@ -94,7 +100,8 @@ fn each_rule_puts_its_mark_and_leaves_what_stands_around() {
         ),
     ] {
         let (found, removed) = hidden(text);
-        assert_eq!((found.as_str(), removed.of(rule)), (expected, 1), "{text}");
+        let marks = expected.matches("<key>").count().max(1) as u64;
+        assert_eq!((found.as_str(), removed.of(rule)), (expected, marks), "{text}");
     }
 }
 
