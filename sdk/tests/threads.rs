@@ -37,7 +37,7 @@ fn a_thousand_live_threads_each_keep_their_last_event() {
     const THREADS: u64 = 1000;
     const EVENTS: u64 = 3000;
     let (all_ran, all_seen) = (Barrier::new(THREADS as usize + 1), Barrier::new(THREADS as usize + 1));
-    let (alive, again) = std::thread::scope(|scope| {
+    let alive = std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (all_ran, all_seen) = (&all_ran, &all_seen);
             let body = move || {
@@ -50,12 +50,12 @@ fn a_thousand_live_threads_each_keep_their_last_event() {
             std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, body).unwrap();
         }
         all_ran.wait();
-        let snapshots = (rings::snapshot(), rings::snapshot());
+        let first = rings::snapshot();
+        let differ = (1..100).filter(|_| rings::snapshot() != first).count();
         all_seen.wait();
-        snapshots
+        assert_eq!(differ, 0, "snapshots of an idle ring differ");
+        first
     });
-    assert_eq!(alive.streams, again.streams, "a snapshot of an idle ring changed");
-    assert_eq!(alive.metadata, again.metadata);
     let written = vec![EVENTS; THREADS as usize];
     compare(&alive, &written);
     // The threads' ends change nothing of that.

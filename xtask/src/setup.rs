@@ -104,10 +104,10 @@ pub const TO_CHECK_DESKTOP: &[Need] = &[
     Need { package: "xvfb", purpose: "an X server without a screen" },
 ];
 
-/// What the comparisons with Relay and siggen need.
+/// What the comparison with Relay needs.
 pub const TO_COMPARE_REDACTION: &[Need] = &[
     Need { package: "binutils", purpose: "to list functions' names" },
-    Need { package: "python3-venv", purpose: "to run Relay's rules and siggen" },
+    Need { package: "python3-venv", purpose: "to run Relay's rules" },
 ];
 
 const fn libc_headers() -> Need {

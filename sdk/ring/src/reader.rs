@@ -98,7 +98,7 @@ pub struct Owner {
 }
 
 /// Everything that one reading of a ring gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Who made the ring.
     pub owner: Owner,

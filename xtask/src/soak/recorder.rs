@@ -225,13 +225,7 @@ fn idle() -> Result<Row> {
             interrupt::check()?;
             row.looked += 1;
             let again = read(&writer.held).map_err(anyhow::Error::msg)?;
-            let same = first.streams == again.streams
-                && first.metadata == again.metadata
-                && first.annotations == again.annotations
-                && first.problems == again.problems
-                && (first.recorded, first.overwritten, first.discarded)
-                    == (again.recorded, again.overwritten, again.discarded);
-            if !same {
+            if again != first {
                 note(
                     &mut row,
                     &writer,

@@ -79,9 +79,12 @@ fn a_packet_that_is_replaced_while_it_is_copied_is_not_returned() {
 #[test]
 fn a_header_that_changes_after_it_was_read_changes_no_stream() {
     let streams = filled().read().streams;
+    let values = [0, (1 << 40) | (96 * 8), u64::MAX];
+    // Miri has time for the first word and the commit word.
+    let (values, step) = if cfg!(miri) { (&values[2..], 48) } else { (&values[..], 8) };
     for (cell, _, _) in PACKETS {
-        for at in (0..96).step_by(8).map(|word| POOL + cell * 1024 + word) {
-            for to in [0, (1 << 40) | (96 * 8), u64::MAX] {
+        for at in (0..96).step_by(step).map(|word| POOL + cell * 1024 + word) {
+            for &to in values {
                 let snapshot = reader::read(&Changing::new(at, at, to)).expect("a ring");
                 let byte = at - POOL - cell * 1024;
                 assert!(snapshot.streams == streams, "byte {byte} of cell {cell} becomes {to:#x}");
@@ -91,7 +94,10 @@ fn a_header_that_changes_after_it_was_read_changes_no_stream() {
 }
 
 /// A ring of which some bytes cannot be had.
-struct Holed(Range<u64>);
+struct Holed {
+    ring: Synthesis,
+    hole: Range<u64>,
+}
 
 impl Memory for Holed {
     fn size(&self) -> u64 {
@@ -99,12 +105,12 @@ impl Memory for Holed {
     }
 
     fn load(&self, offset: u64) -> Option<u64> {
-        neighbours().0[..].load(offset)
+        self.ring.0[..].load(offset)
     }
 
     fn copy(&self, offset: u64, into: &mut [u8]) -> bool {
         let end = offset + into.len() as u64;
-        (end <= self.0.start || self.0.end <= offset) && neighbours().0[..].copy(offset, into)
+        (end <= self.hole.start || self.hole.end <= offset) && self.ring.0[..].copy(offset, into)
     }
 }
 
@@ -122,8 +128,8 @@ fn neighbours() -> Synthesis {
 
 #[test]
 fn memory_that_cannot_be_had_costs_the_packets_that_lie_there() {
-    let lost = POOL as u64 + 20 * 1024 + 1023..POOL as u64 + 22 * 1024 + 1;
-    let snapshot = reader::read(&Holed(lost)).expect("a ring");
+    let hole = POOL as u64 + 20 * 1024 + 1023..POOL as u64 + 22 * 1024 + 1;
+    let snapshot = reader::read(&Holed { ring: neighbours(), hole }).expect("a ring");
     assert_eq!(snapshot.problems, ["3 packets were dropped; the last of them lies outside the ring"]);
     assert_eq!(decode(&snapshot).events.len(), 37 * 3);
     assert_eq!((snapshot.recorded, snapshot.overwritten), (120, 9));

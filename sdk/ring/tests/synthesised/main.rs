@@ -326,11 +326,7 @@ fn a_snapshot_in_the_memory_of_a_former_one_is_the_same() {
     }
     for former in [small, large, dirty] {
         let again = reader::read_again(&ring.0[..], former).expect("a ring");
-        assert_eq!(again.streams, fresh.streams);
-        assert_eq!(
-            (again.recorded, again.overwritten, again.problems),
-            (fresh.recorded, fresh.overwritten, vec![])
-        );
+        assert!(again == fresh, "{:?}", again.problems);
     }
 }
 
