@@ -6,8 +6,10 @@ mod desktop;
 mod follow;
 mod fuzz;
 mod gdb;
+mod python;
 mod redaction;
 mod sample;
+mod signature;
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -47,6 +49,8 @@ enum What {
     Desktop,
     /// Hold the rules for text against those of Sentry's Relay, on the same texts (installs it from the package index)
     Redaction,
+    /// Hold signatures' names of functions against Socorro's siggen (installs it from the package index)
+    Signature,
     /// Crash programs of seven languages in all ways, and hold the backtraces of all their threads against gdb's
     Gdb(gdb::Options),
 }
@@ -67,6 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
         What::Follow => follow::run()?,
         What::Desktop => desktop::run()?,
         What::Redaction => redaction::run()?,
+        What::Signature => signature::run()?,
         What::Fuzz(options) => return fuzz::run(options),
         What::Gdb(options) => return gdb::run(options),
     }

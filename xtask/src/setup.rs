@@ -104,10 +104,10 @@ pub const TO_CHECK_DESKTOP: &[Need] = &[
     Need { package: "xvfb", purpose: "an X server without a screen" },
 ];
 
-/// What the comparison with Relay needs.
+/// What the comparisons with Relay and siggen need.
 pub const TO_COMPARE_REDACTION: &[Need] = &[
     Need { package: "binutils", purpose: "to list functions' names" },
-    Need { package: "python3-venv", purpose: "to run Relay's rules" },
+    Need { package: "python3-venv", purpose: "to run Relay's rules and siggen" },
 ];
 
 const fn libc_headers() -> Need {

@@ -29,7 +29,10 @@ enum What {
     /// Kill, crash, snapshot and overload programs that record, and hold each ring against their ledgers
     Recorder(Recorder),
     /// Make each writing system call of the handler fail, and kill its processes at each, while it handles a crash
-    Faults,
+    Faults {
+        /// Only the faults whose name contains this, as ENOSPC or Kill
+        filter: Option<String>,
+    },
     /// Kill the sender at random instants, and hold what the servers have against what was to be sent
     Uploader(Uploader),
 }
@@ -77,7 +80,7 @@ pub struct Row {
 pub fn run(options: &Options) -> Result<()> {
     let recorder = match &options.what {
         What::Recorder(recorder) => recorder,
-        What::Faults => return faults::prove(),
+        What::Faults { filter } => return faults::prove(filter.as_deref().unwrap_or_default()),
         What::Uploader(uploader) => return uploader::prove(uploader.kills),
     };
     if cfg!(debug_assertions) {

@@ -5,8 +5,8 @@
 //! (`redaction/relay.py`). Ours runs as a person runs it: a report whose log holds the texts, and `foretrace preview`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use foretrace_report::bundle::{BundleReader, Limits};
 use foretrace_tests::command::{run as run_command, run_with_input};
 use foretrace_tests::plants;
 
-use super::sample;
+use super::{python, sample};
 use crate::build::{self, say};
 use crate::setup;
 
@@ -72,7 +72,7 @@ fn at_sign(letters: &[char], range: &(usize, usize)) -> usize {
 /// No Relay; a text that Relay takes out, ours keeps, and for which nobody gave a reason; a name that ours changes.
 pub fn run() -> Result<()> {
     setup::install_missing(&[setup::TO_BUILD, setup::TO_COMPARE_REDACTION])?;
-    let python = relay()?;
+    let python = python::environment("relay", &[RELAY])?;
     build::cargo(["build", "--package", "foretrace-cli"])?;
     let program = build::release_folder().with_file_name("debug").join("foretrace");
     let judge = |texts: Vec<String>| judge(&python, &program, texts);
@@ -158,25 +158,6 @@ impl Row {
             println!("{kind:<24} {:>6} {:>9} {:>6}", row.texts, row.ours, row.relay);
         }
     }
-}
-
-/// The interpreter that has Relay; installed where it is missing.
-fn relay() -> Result<PathBuf> {
-    let folder = build::release_folder().with_file_name("relay");
-    let python = folder.join("bin/python");
-    let pip = || {
-        let mut command = Command::new(&python);
-        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", RELAY]);
-        command
-    };
-    if !folder.join("ready").exists() {
-        say("installing Relay's rules");
-        build::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-            .context("no environment for Relay")?;
-        build::run(&mut pip())?;
-        fs::write(folder.join("ready"), RELAY)?;
-    }
-    Ok(python)
 }
 
 fn judge(python: &Path, program: &Path, texts: Vec<String>) -> Result<Vec<Judged>> {
