@@ -4,6 +4,8 @@
 
 use std::fs::File;
 use std::hint::black_box;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 
 use foretrace::{AttachmentClass, Privacy, annotate, attach_address, attach_file, event};
@@ -15,11 +17,14 @@ fn main() {
     let folder = PathBuf::from(std::env::var_os("PLANTER_FILES").expect("a folder"));
     // Held until the end, so that the process's descriptors name them.
     let mut files = Vec::new();
+    let mut sockets = Vec::new();
     for (number, text) in texts.iter().enumerate() {
         event!(info, "planted", text = text.as_str(), who: personal = text.as_str(), pin: secret = text.as_str());
         annotate(&format!("planted-{number}"), text, Privacy::Public);
         if !text.contains(['/', '\n']) {
             files.extend(File::create(folder.join(text)));
+            let name = SocketAddr::from_abstract_name(text);
+            sockets.extend(name.and_then(|name| UnixListener::bind_addr(&name)));
         }
     }
     // A file, and a piece of memory that is no text.
@@ -31,7 +36,7 @@ fn main() {
     attach_address("state", state.as_ptr(), state.len(), AttachmentClass::Memory).keep();
     let wide: Vec<Vec<u16>> = texts.iter().map(|text| text.encode_utf16().collect()).collect();
     parse_password_token(&texts, &wide, 0);
-    black_box((files, wide, state));
+    black_box((files, sockets, wide, state));
 }
 
 #[inline(never)]
