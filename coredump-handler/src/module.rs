@@ -154,7 +154,7 @@ impl Module {
     /// for before is looked for again.
     pub fn give_debug_file(&mut self, file: File) {
         self.given = Some(file);
-        (self.debug, self.frames, self.dwarf) = Default::default();
+        (self.debug, self.frames, self.dwarf, self.split) = Default::default();
     }
 }
 
