@@ -5,13 +5,15 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use foretrace_tests::command::run;
 use foretrace_tests::evidence::{Evidence, check};
 use foretrace_tests::ledger;
-use foretrace_tests::world::{Installed, built_programs, checkout};
+use foretrace_tests::world::{Installed, World, built_programs, checkout};
 
 /// A user, who needs no rights to make namespaces.
 const USER: u32 = 30_001;
@@ -184,5 +186,53 @@ fn links_out_of_a_container_lead_nowhere() -> Result<()> {
     let report = &evidence.report;
     ensure!(report.program.name == "shop" && report.program.package.is_none(), "{:?}", report.program);
     ensure!(evidence.crashed_functions().is_empty(), "{:?}", evidence.crashed_functions());
+    Ok(())
+}
+
+/// The host's number of the process with this command name.
+fn number_of(name: &str) -> Result<i32> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        for entry in fs::read_dir("/proc")? {
+            let Ok(pid) = entry?.file_name().to_string_lossy().parse() else { continue };
+            let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if comm.trim_end() == name {
+                return Ok(pid);
+            }
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    anyhow::bail!("no process is called {name}")
+}
+
+#[test]
+fn a_snapshot_of_a_running_container_has_its_lanes_as_well() -> Result<()> {
+    let world = World::new()?;
+    let book = world.work("ledger");
+    ledger::create(&book, 1)?;
+    chown(&book, Some(USER), Some(USER))?;
+    // A name that no other test's process has.
+    let name = format!("tick{}", std::process::id());
+    let victim = world.work(&name);
+    fs::copy(built_programs()?.join("ticking"), &victim)?;
+    let mut inside = apart(&[&victim.display().to_string(), &book.display().to_string()]);
+    let mut running = inside.stdin(Stdio::piped()).spawn()?;
+    let pid = number_of(&name)?;
+    while ledger::read(&book)?.is_empty() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let taken = world.ask(&["snapshot", &pid.to_string()]);
+    drop(running.stdin.take());
+    running.wait()?;
+    taken?;
+    let evidence = Evidence::open(&world, &world.wait_for_report()?)?;
+    let report = &evidence.report;
+    let ticker = i32::try_from(ledger::read(&book)?[0].tid)?;
+    let thread = report.threads.iter().find(|thread| thread.inner_tid == Some(ticker));
+    let thread = thread.with_context(|| format!("{ticker} is nobody in {:?}", report.threads))?;
+    ensure!(thread.tid > pid && thread.name == name, "{thread:?}");
+    let steps = evidence.events("step");
+    ensure!(steps.iter().all(|event| Some(event.thread) == thread.trail_tid()), "another's lane");
+    ensure!(!steps.is_empty(), "no trail: {:?}", report.problems);
     Ok(())
 }
