@@ -1,5 +1,8 @@
 //! The package that an executable came from: from dpkg's own files, else from the executable's `.note.package`.
 //!
+//! rpm's database is not read: SQLite, or Berkeley DB before, would be a C library among what the worker parses with, and
+//! distributions with rpm link `.note.package` into what they build (Fedora does since 36).
+//!
 //! Runs no program and asks no service, so that a sandboxed worker can do it that may read `/var/lib/dpkg` alone.
 //! Never guesses: an executable that was replaced while it ran has no version that could be looked up.
 
