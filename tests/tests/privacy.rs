@@ -211,31 +211,21 @@ fn the_minidumps_backtraces_are_the_same(
 
 /// The victim died with secrets in two vector registers: the legacy area that holds them is zero in what leaves.
 fn no_vector_register_leaves(whole: &Evidence, outgoing: &Evidence) -> Result<()> {
-    let vectors = |evidence: &Evidence| -> Result<Vec<Vec<u8>>> {
+    // x86-64's context has FXSAVE's area from byte 256 on; its registers begin at byte 32 of that.
+    const REGISTERS: std::ops::Range<usize> = 256 + 32..256 + 512;
+    let vectors = |evidence: &Evidence| -> Result<Vec<u8>> {
         let dump = evidence.parts.iter().find(|(name, _)| name == "minidump.dmp").context("no minidump")?;
-        let dump = minidump::Minidump::read(dump.1.as_slice())?;
-        let threads = dump.get_stream::<minidump::MinidumpThreadList<'_>>()?;
-        // x86-64's context has FXSAVE's area from byte 256 on; its registers begin at byte 32 of that.
-        let area = |thread: &minidump::MinidumpThread<'_>| {
-            let context = thread.raw.thread_context;
-            let from = context.rva as usize + 256 + 32;
-            dump_bytes(evidence, from, 480)
-        };
-        threads.threads.iter().map(area).collect()
+        let threads = minidump::Minidump::read(dump.1.as_slice())?;
+        let threads = threads.get_stream::<minidump::MinidumpThreadList<'_>>()?;
+        let contexts = threads.threads.iter().map(|thread| thread.raw.thread_context.rva as usize);
+        let areas = contexts.map(|at| dump.1.get(at + REGISTERS.start..at + REGISTERS.end));
+        Ok(areas.collect::<Option<Vec<_>>>().context("a context lies outside")?.concat())
     };
     if cfg!(target_arch = "x86_64") {
-        ensure!(
-            vectors(whole)?.iter().flatten().any(|byte| *byte != 0),
-            "the control has no vector registers"
-        );
-        ensure!(vectors(outgoing)?.iter().flatten().all(|byte| *byte == 0), "vector registers leave");
+        ensure!(vectors(whole)?.iter().any(|byte| *byte != 0), "the control has no vector registers");
+        ensure!(vectors(outgoing)?.iter().all(|byte| *byte == 0), "vector registers leave");
     }
     Ok(())
-}
-
-fn dump_bytes(evidence: &Evidence, from: usize, length: usize) -> Result<Vec<u8>> {
-    let dump = evidence.parts.iter().find(|(name, _)| name == "minidump.dmp").context("no minidump")?;
-    Ok(dump.1.get(from..from + length).context("a context lies outside")?.to_vec())
 }
 
 fn first_difference<T: PartialEq + std::fmt::Debug>(whole: &[T], outgoing: &[T]) -> Result<()> {
