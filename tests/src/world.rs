@@ -231,6 +231,11 @@ impl Installed {
         &self.kernel
     }
 
+    /// Gives the machine's settings back and keeps the reports.
+    pub fn uninstall(self) -> World {
+        self.world
+    }
+
     /// Runs a program that is expected to crash, and returns its report's ID and its pid.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod gdb;
 mod python;
 mod redaction;
 mod sample;
+mod servers;
 mod signature;
 
 use std::process::{Command, Stdio};
@@ -53,6 +54,9 @@ enum What {
     Signature,
     /// Crash programs of seven languages in all ways, and hold the backtraces of all their threads against gdb's
     Gdb(gdb::Options),
+    /// Send a real crash to servers of other projects, installed from their registries: the reference tus server, Bugsink,
+    /// OpenTelemetry's published definitions
+    Servers,
 }
 
 /// Makes the proof.
@@ -70,6 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
         What::Follow => follow::run()?,
         What::Desktop => desktop::run()?,
+        What::Servers => servers::run()?,
         What::Redaction => redaction::run()?,
         What::Signature => signature::run()?,
         What::Fuzz(options) => return fuzz::run(options),

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod demo;
 mod interrupt;
+mod pending;
 mod qemu;
 mod setup;
 mod soak;

@@ -6,6 +6,7 @@ mod evidence;
 mod faults;
 mod memory;
 mod recorder;
+mod silence;
 mod uploader;
 mod victim;
 
@@ -35,6 +36,13 @@ enum What {
     },
     /// Kill the sender at random instants, and hold what the servers have against what was to be sent
     Uploader(Uploader),
+    /// Crash real programs and answer in every way, where every packet is seen: none before a yes, and after it none that
+    /// outgoing.zip does not make
+    Silence {
+        /// Programs to crash
+        #[arg(long, default_value_t = 200)]
+        crashes: usize,
+    },
 }
 
 /// How often.
@@ -82,6 +90,7 @@ pub fn run(options: &Options) -> Result<()> {
         What::Recorder(recorder) => recorder,
         What::Faults { filter } => return faults::prove(filter.as_deref().unwrap_or_default()),
         What::Uploader(uploader) => return uploader::prove(uploader.kills),
+        What::Silence { crashes } => return silence::prove(*crashes),
     };
     if cfg!(debug_assertions) {
         return again_optimised();

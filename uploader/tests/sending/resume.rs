@@ -1,15 +1,12 @@
-//! Uploads that are cut, and gone on with: the real command through a proxy that breaks connections.
-//!
-//! Against `foretrace-server`, and against the reference `@tus/server`.
+//! Uploads that are cut, and gone on with: the real command over a line to `foretrace-server` that breaks.
+//! `cargo xtask check servers` does the same with the reference `@tus/server`.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use foretrace_report::receipt::DeliveryState;
+use foretrace_tests::line::Line;
 
 use crate::world::{World, noise};
 
@@ -40,66 +37,7 @@ pub fn our_server() -> PathBuf {
     server
 }
 
-/// A proxy that hands bytes on until it has seen as many from the client as the next cut says, then breaks both
-/// connections. It counts what came from clients.
-struct Proxy {
-    address: SocketAddr,
-    seen: Arc<AtomicU64>,
-    cut: Arc<AtomicU64>,
-}
-
-impl Proxy {
-    fn start(server: &str, cuts: Vec<u64>) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(AtomicU64::new(0));
-        let made = Arc::new(AtomicU64::new(0));
-        let proxy = Proxy { address, seen: Arc::clone(&seen), cut: Arc::clone(&made) };
-        let (server, counted) = (server.to_owned(), seen);
-        let cuts = Arc::new(Mutex::new(cuts.into_iter()));
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let server = TcpStream::connect(&server).unwrap();
-                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                std::thread::spawn(move || carry(back.0, back.1, |_| false));
-                let (counted, cuts, made) = (Arc::clone(&counted), Arc::clone(&cuts), Arc::clone(&made));
-                let mut until = None;
-                std::thread::spawn(move || {
-                    carry(client, server, |bytes| {
-                        let before = counted.fetch_add(bytes, Ordering::Relaxed);
-                        // Where the next cut lies is decided when bytes flow: small requests are let through.
-                        let limit = *until.get_or_insert_with(|| {
-                            cuts.lock().unwrap().next().map_or(u64::MAX, |cut| before + cut)
-                        });
-                        let cut = before + bytes > limit;
-                        made.fetch_add(u64::from(cut), Ordering::Relaxed);
-                        cut
-                    });
-                });
-            }
-        });
-        proxy
-    }
-}
-
-fn carry(mut from: TcpStream, mut to: TcpStream, mut is_cut: impl FnMut(u64) -> bool) {
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(read) if read > 0 => {
-                let cut = is_cut(read as u64);
-                if to.write_all(&buffer[..read]).is_err() || cut {
-                    break;
-                }
-            }
-            _ => break,
-        }
-    }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
-}
-
-/// Sends a report of `size` bytes through a proxy that cuts `count` times; returns what went over the line in all, and
+/// Sends a report of `size` bytes over a line that breaks `count` times; returns what went over the line in all, and
 /// the length of `outgoing.zip`.
 fn sent_through_cuts(server: &str, path: &str, size: usize, count: u64) -> (u64, u64) {
     // Offsets without a pattern: from headers only to two thirds of a fair share.
@@ -109,9 +47,9 @@ fn sent_through_cuts(server: &str, path: &str, size: usize, count: u64) -> (u64,
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % (share * 4 / 3).max(1)
     });
-    let proxy = Proxy::start(server, cuts.take(usize::try_from(count).unwrap()).collect());
+    let line = Line::to(server, cuts.take(usize::try_from(count).unwrap()).collect()).unwrap();
     let world =
-        World::new(&format!("[Upload]\nUrl=http://{}{path}\nProtocol=foretrace\nAsk=no\n", proxy.address));
+        World::new(&format!("[Upload]\nUrl=http://{}{path}\nProtocol=foretrace\nAsk=no\n", line.address()));
     let memory = noise(size);
     let id = world.report(9, "painter", &[("core/0", &memory)]);
     world.done(&["consent", &id.short(), "--grant", "everything"]);
@@ -122,9 +60,9 @@ fn sent_through_cuts(server: &str, path: &str, size: usize, count: u64) -> (u64,
     }
     let delivery = world.delivery(id);
     assert_eq!(delivery.state, DeliveryState::Sent);
-    assert!(proxy.cut.load(Ordering::Relaxed) >= count * 9 / 10, "the line was cut as often as that");
+    assert!(line.broken() >= count * 9 / 10, "the line was cut as often as that");
     let length = std::fs::metadata(world.file(id, "outgoing.zip")).unwrap().len();
-    (proxy.seen.load(Ordering::Relaxed), length)
+    (line.seen(), length)
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! Silence, proved by a packet capture: whatever is asked, refused, put off, taken back or killed, not one packet is on
-//! any interface before a yes.
+//! any interface before a yes. With crashes of real programs, and what is on the wire after a yes: `cargo xtask soak
+//! silence`.
 
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
 use foretrace_report::ReportId;
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, socket};
+use foretrace_tests::network::Network;
 
 use crate::agent::Agent;
 use crate::desktop::{Bus, Shower};
@@ -16,41 +15,6 @@ use crate::world::World;
 
 /// Reports that nobody says yes to; each meets another of the fates below in turn.
 const REPORTS: u8 = 20;
-
-/// All packets on all interfaces of a network namespace that is this thread's own, and that of whatever it starts.
-struct Capture(OwnedFd);
-
-impl Capture {
-    /// Enters a namespace with a loopback interface and a way out that leads to nobody.
-    fn begin() -> Capture {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
-        // Neighbours that introduce themselves are no packets of ours.
-        for interfaces in ["all", "default"] {
-            std::fs::write(format!("/proc/sys/net/ipv6/conf/{interfaces}/disable_ipv6"), "1").unwrap();
-        }
-        for arguments in [
-            "link set lo up",
-            "link add out type veth peer name nobody",
-            "address add 192.0.2.1/24 dev out",
-            "link set out up",
-            "link set nobody up",
-            "route add default via 192.0.2.2",
-        ] {
-            let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip, from iproute2");
-            assert!(status.success(), "ip {arguments}");
-        }
-        let everything = SockProtocol::EthAll;
-        let flags = SockFlag::SOCK_CLOEXEC;
-        Capture(socket(AddressFamily::Packet, SockType::Raw, flags, everything).unwrap())
-    }
-
-    /// Packets since the last look.
-    fn packets(&self) -> usize {
-        let mut packet = [0; 65536];
-        let more = || recv(self.0.as_raw_fd(), &mut packet, MsgFlags::MSG_DONTWAIT).is_ok().then_some(());
-        std::iter::from_fn(more).count()
-    }
-}
 
 /// Starts a command and kills it after `wait`.
 fn killed(mut command: Command, wait: Duration) {
@@ -62,7 +26,7 @@ fn killed(mut command: Command, wait: Duration) {
 
 #[test]
 fn not_one_packet_is_on_any_interface_before_a_yes() {
-    let capture = Capture::begin();
+    let network = Network::enter().unwrap();
     let server = Server::start([stored("bp-0123"), stored("bp-0124")]);
     let world = World::with_server(&server.url());
     let all: Vec<ReportId> = (1..=REPORTS)
@@ -114,14 +78,15 @@ fn not_one_packet_is_on_any_interface_before_a_yes() {
     ] {
         let _ = world.run(&arguments);
     }
-    assert_eq!((capture.packets(), server.connections()), (0, 0));
+    assert_eq!((network.packets(), server.connections()), (0, 0));
 
     // And the capture does see packets: one yes, one report.
     world.done(&["consent", &all[0].to_string(), "--grant", "trail"]);
-    assert_eq!(capture.packets(), 0, "the answer alone");
+    assert_eq!(network.packets(), 0, "the answer alone");
     world.done(&["send", &all[0].to_string()]);
-    assert!(capture.packets() > 5);
+    let packets = network.packets();
+    assert!(packets > 5);
     assert_eq!(server.connections(), 1);
     world.run(&["send", "--all", "--now"]);
-    assert_eq!((capture.packets(), server.connections()), (0, 1), "nothing else was agreed to");
+    assert_eq!((network.packets(), server.connections()), (packets, 1), "nothing else was agreed to");
 }

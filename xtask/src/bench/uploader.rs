@@ -1,26 +1,23 @@
 //! Delivery: how many pending reports a second reach a server on this machine, beside curl with the same bodies, and
-//! how much memory a large one takes on its way.
+//! how much memory a large one takes on its way, and how much of one is sent twice over a line that breaks.
 //!
 //! Bodies are noise, so that nothing gets smaller on the way; the server is ours and stores every one durably.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use foretrace_report::bundle::BundleWriter;
-use foretrace_report::{Report, ReportId};
-use foretrace_store::Places;
-use foretrace_store::incoming::{Incoming, Owner, StoreKind};
-use serde_json::json;
+use foretrace_tests::line::Line;
 
 use super::table::{Bar, Row};
 use crate::build::{self, say};
 use crate::interrupt;
+use crate::pending::{self, Pending};
 
 const REPORTS: usize = 1000;
 const BYTES: usize = 200_000;
@@ -29,18 +26,23 @@ const RUNS: usize = 3;
 const AT_A_TIME: usize = 4;
 /// Entries of the large report; one alone may have no more than 256 MiB.
 const LARGE: [usize; 5] = [205 << 20; 5];
+/// The report that is cut, and how often.
+const CUT_BYTES: usize = 24 << 20;
+const CUTS: usize = 100;
 
-/// Measures both.
+/// Measures all three.
 ///
 /// # Errors
 /// A build, a server or a sending that fails.
 pub fn measure() -> Result<Vec<Row>> {
-    build::cargo(["build", "--release", "--package", "foretrace-cli", "--package", "foretrace-server"])?;
+    if std::env::var_os("FORETRACE_BIN_DIR").is_none() {
+        build::cargo(["build", "--release", "--package", "foretrace-cli", "--package", "foretrace-server"])?;
+    }
     let (mut ours, mut curls, mut ratios) = (vec![], vec![], vec![]);
     for run in 1..=RUNS {
         interrupt::check()?;
         say(&format!("run {run} of {RUNS}: {REPORTS} reports of {BYTES} bytes, foretrace and then curl"));
-        let world = World::new(BYTES, REPORTS)?;
+        let world = Pending::new(BYTES, REPORTS)?;
         let bodies = world.bodies()?;
         let mine = world.time_foretrace()?;
         let theirs = world.time_curl(&bodies)?;
@@ -50,91 +52,41 @@ pub fn measure() -> Result<Vec<Row>> {
     }
     say("one report of 1 GiB");
     let resident = resident_while_large()?;
+    say(&format!("one report of {} MiB over a line that breaks {CUTS} times", CUT_BYTES >> 20));
+    let twice = sent_twice()?;
     Ok(vec![
         Row::from_samples("foretrace send, 1,000 reports of 200 kB", "reports/s", None, ours),
         Row::from_samples("curl --parallel, the same bodies", "reports/s", None, curls),
         Row::from_samples("foretrace ÷ curl", "×", Some(Bar::AtLeast(0.7)), ratios),
         Row::from_samples("resident while sending 1 GiB", "MiB", Some(Bar::AtMost(32.0)), vec![resident]),
+        Row::from_samples(
+            "24 MiB over a line that breaks 100 times, sent twice, with headers",
+            "%",
+            Some(Bar::AtMost(5.0)),
+            vec![twice],
+        ),
     ])
 }
 
-/// Reports that somebody has agreed to send.
-struct World {
-    root: tempfile::TempDir,
-    programs: PathBuf,
-    ids: Vec<ReportId>,
-}
-
-impl World {
-    fn new(bytes: usize, count: usize) -> Result<World> {
-        let world = World::empty()?;
-        let mut noise = Noise(0x9E37_79B9_7F4A_7C15);
-        let mut ids = Vec::new();
-        for number in 0..count {
-            let part = noise.take(bytes);
-            ids.push(world.publish(number, &[("core/0".to_owned(), part)])?);
-        }
-        Ok(World { ids, ..world })
-    }
-
-    fn empty() -> Result<World> {
-        Ok(World { root: tempfile::tempdir()?, programs: build::release_folder(), ids: Vec::new() })
-    }
-
-    fn publish(&self, number: usize, parts: &[(String, Vec<u8>)]) -> Result<ReportId> {
-        let mut bytes = [7; 16];
-        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
-        let id = ReportId::from_random(bytes);
-        let report: Report = serde_json::from_value(json!({
-            "schema": 1, "id": id, "kind": "crash", "time": "2026-01-01T00:00:00Z", "signature": "main",
-            "program": {"name": "painter", "pid": 77},
-        }))?;
-        let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
-        for (name, content) in parts {
-            writer.add(name, content)?;
-        }
-        let bundle = writer.finish(report)?.0.into_inner();
-        let incoming = Incoming::begin(&self.places(), StoreKind::User)?;
-        incoming.bundle()?.write_all(&bundle)?;
-        incoming.publish(id, Owner::current())?;
-        Ok(id)
-    }
-
-    fn set(&self, url: &str) -> Result<()> {
-        fs::create_dir_all(self.root.path().join("etc"))?;
-        let settings = format!("[Upload]\nUrl={url}\nProtocol=foretrace\n");
-        Ok(fs::write(self.root.path().join("etc/foretrace.conf"), settings)?)
-    }
-
-    fn grant(&self, server: &Server) -> Result<()> {
-        self.set(&format!("http://{}/reports", server.address))?;
-        for id in &self.ids {
-            let done = self.command(&["consent", &id.to_string(), "--grant", "everything"]).output()?;
-            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        }
-        Ok(())
-    }
-
+impl Pending {
     /// The bodies that leave, as files.
     fn bodies(&self) -> Result<Vec<PathBuf>> {
-        let server = Server::start(&self.programs, self.root.path().join("first"))?;
-        self.grant(&server)?;
-        let folder = self.root.path().join("bodies");
+        let server = Server::start(&self.programs, self.root().join("first"))?;
+        self.grant(&reports(&server.address))?;
+        let folder = self.root().join("bodies");
         fs::create_dir_all(&folder)?;
-        let uid = Owner::current().uid.to_string();
-        let reports = self.places().user_state().join("reports").join(uid);
         let mut bodies = Vec::new();
         for id in &self.ids {
             let body = folder.join(id.to_string());
-            fs::copy(reports.join(id.to_string()).join("outgoing.zip"), &body)?;
+            fs::copy(self.outgoing(*id), &body)?;
             bodies.push(body);
         }
         Ok(bodies)
     }
 
     fn time_foretrace(&self) -> Result<Duration> {
-        let server = Server::start(&self.programs, self.root.path().join("ours"))?;
-        self.grant(&server)?;
+        let server = Server::start(&self.programs, self.root().join("ours"))?;
+        self.grant(&reports(&server.address))?;
         let began = Instant::now();
         let done = self.command(&["send", "--all"]).stdout(Stdio::null()).output()?;
         let took = began.elapsed();
@@ -144,7 +96,7 @@ impl World {
     }
 
     fn time_curl(&self, bodies: &[PathBuf]) -> Result<Duration> {
-        let server = Server::start(&self.programs, self.root.path().join("curls"))?;
+        let server = Server::start(&self.programs, self.root().join("curls"))?;
         let mut config = String::new();
         for body in bodies {
             let length = fs::metadata(body)?.len();
@@ -157,7 +109,7 @@ impl World {
                 body.display()
             )?;
         }
-        let path = self.root.path().join("curl.conf");
+        let path = self.root().join("curl.conf");
         fs::write(&path, config.trim_end().trim_end_matches("next"))?;
         let most = AT_A_TIME.to_string();
         let began = Instant::now();
@@ -171,28 +123,13 @@ impl World {
         server.holds(bodies.len())?;
         Ok(took)
     }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.programs.join("foretrace"));
-        command.arg("--root").arg(self.root.path()).args(arguments).stdin(Stdio::null());
-        command
-    }
-
-    fn places(&self) -> Places {
-        Places::from_environment(Some(self.root.path()))
-    }
 }
 
 /// The most that a sender had in memory, in MiB.
 fn resident_while_large() -> Result<f64> {
-    let mut world = World::empty()?;
-    let mut noise = Noise(88_172_645_463_325_252);
-    let parts: Vec<_> =
-        LARGE.iter().enumerate().map(|(n, bytes)| (format!("core/{n}"), noise.take(*bytes))).collect();
-    world.ids.push(world.publish(0, &parts)?);
-    drop(parts);
-    let server = Server::start(&world.programs, world.root.path().join("large"))?;
-    world.grant(&server)?;
+    let world = Pending::large(&LARGE)?;
+    let server = Server::start(&world.programs, world.root().join("large"))?;
+    world.grant(&reports(&server.address))?;
     let mut sender = world.command(&["send", "--all"]).stdout(Stdio::null()).spawn()?;
     let mut most = 0;
     let status = loop {
@@ -205,6 +142,21 @@ fn resident_while_large() -> Result<f64> {
     ensure!(status.success(), "the large report was not sent");
     server.holds(1)?;
     Ok(most as f64 / 1024.0)
+}
+
+/// How much went over the line more than once, in percent, where it breaks at random offsets.
+fn sent_twice() -> Result<f64> {
+    let pending = Pending::new(CUT_BYTES, 1)?;
+    let server = Server::start(&pending.programs, pending.root().join("cut"))?;
+    let line = Line::to(&server.address, pending::cuts(CUT_BYTES, CUTS))?;
+    pending.grant(&reports(&line.address().to_string()))?;
+    let twice = pending.send_over(&line, CUTS)?;
+    server.holds(1)?;
+    Ok(twice)
+}
+
+fn reports(address: &str) -> String {
+    format!("http://{address}/reports")
 }
 
 /// The high-water mark of a process's resident memory, in KiB.
@@ -246,22 +198,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Bytes that do not compress.
-struct Noise(u64);
-
-impl Noise {
-    fn take(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(length + 8);
-        while bytes.len() < length {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            bytes.extend_from_slice(&self.0.to_le_bytes());
-        }
-        bytes.truncate(length);
-        bytes
     }
 }
