@@ -40,6 +40,7 @@ pub async fn report(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Re
                 "received": time(record.received),
                 "problem": record.problem,
                 "signature": record.signature,
+                "dialect": record.dialect,
                 "bundle": record.bundle.as_ref().map(blob),
                 "minidump": record.minidump.as_ref().map(blob),
                 "annotations": annotations,

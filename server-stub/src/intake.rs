@@ -18,6 +18,7 @@ use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::bundle::BundleError;
+use foretrace_report::receipt::Protocol;
 use foretrace_report::wire::socorro::{EXTRA, OUTGOING, UPLOAD_MINIDUMP};
 use foretrace_report::{Report, ReportId};
 
@@ -129,7 +130,7 @@ async fn take(site: &Arc<Site>, request: Request) -> Result<ReportId, Refusal> {
     in_background(move || {
         // Held here: a sender that goes away must not free the place before the work is done.
         let _place = place;
-        settle(&site, parts)
+        settle(&site, parts, Protocol::Socorro)
     })
     .await
 }
@@ -187,12 +188,13 @@ impl Parts {
 }
 
 // Everything that blocks: reading the container, the files, the database.
-fn settle(site: &Site, mut parts: Parts) -> Result<ReportId, Refusal> {
+fn settle(site: &Site, mut parts: Parts, dialect: Protocol) -> Result<ReportId, Refusal> {
     let report = match &mut parts.bundle {
         Some(draft) => report_of(draft)?,
         None => Err("It came without a foretrace bundle, as other crash reporters send it.".to_owned()),
     };
     let submission = Submission {
+        dialect,
         annotations: parts.annotations,
         report,
         digests: [&parts.bundle, &parts.minidump].into_iter().flatten().map(Draft::sha256).collect(),

@@ -126,7 +126,10 @@ pub async fn report(
         return Redirect::to(&format!("/report/{id}")).into_response();
     }
     in_background(move || match site.readings.read(&site.store, &text)? {
-        Some(reading) => Ok(report::page(&reading, &view).into_response()),
+        Some(reading) => {
+            let mark = site.store.reports.mark(&reading.record.problem)?;
+            Ok(report::page(&reading, &mark, &view).into_response())
+        }
         None => Ok(missing(NO_REPORT)),
     })
     .await

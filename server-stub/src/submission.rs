@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use foretrace_report::bundle::hex;
+use foretrace_report::receipt::Protocol;
 use foretrace_report::{Report, ReportId};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +20,8 @@ const ID_ANNOTATION: &str = "ForetraceId";
 
 /// What came in, as far as it could be read.
 pub struct Submission {
+    /// The dialect.
+    pub dialect: Protocol,
     /// The annotations.
     pub annotations: BTreeMap<String, String>,
     /// The report in the bundle, or a sentence that says why there is none.
@@ -87,6 +90,7 @@ impl Submission {
             minidump: None,
             annotations: serde_json::json!(self.annotations).to_string(),
             notes: serde_json::json!(notes).to_string(),
+            dialect: self.dialect.name().to_owned(),
             erasure: self.erasure,
         }
     }
@@ -134,6 +138,7 @@ mod tests {
 
     fn submission(report: Result<Report, String>) -> Submission {
         Submission {
+            dialect: Protocol::Socorro,
             annotations: BTreeMap::new(),
             report,
             digests: vec!["aa".into()],

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::bundle::{BundleWriter, MINIDUMP};
+use foretrace_report::receipt::Protocol;
 use foretrace_report::wire::sentry::OUTGOING;
 use foretrace_report::{Report, ReportId};
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ fn take(site: &Site, body: &[u8]) -> Result<Option<ReportId>, Refusal> {
         let Some(event) = &envelope.event else { return Ok(None) };
         parts.bundle = Some(bundled(event, &draft)?);
     }
-    Ok(Some(settle(site, parts)?))
+    Ok(Some(settle(site, parts, Protocol::Sentry)?))
 }
 
 /// A bundle as our own clients make it, with the event beside what could be read of it.

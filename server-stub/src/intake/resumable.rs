@@ -14,6 +14,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::ReportId;
+use foretrace_report::receipt::Protocol;
 use foretrace_report::wire::foretrace::{MEDIA_TYPE, METADATA, REPORT_HEADER, read_metadata};
 
 use super::{Parts, Refusal, heard, in_background, settle};
@@ -229,7 +230,7 @@ async fn finished(site: &Arc<Site>, draft: Draft, announced: &Announced) -> Resu
     let site = site.clone();
     let settled = in_background(move || {
         let _place = place;
-        settle(&site, Parts { bundle: Some(draft), ..Parts::default() })
+        settle(&site, Parts { bundle: Some(draft), ..Parts::default() }, Protocol::Foretrace)
     });
     settled.await.map_err(IntoResponse::into_response)
 }

@@ -13,6 +13,7 @@ const VALUES: u64 = 8;
 pub fn page(site: &Site, problem: &ProblemRow, choice: &Choice) -> Result<Markup, StoreError> {
     let reports = &site.store.reports;
     let rows = reports.reports_of(&problem.key, choice.skip(), PAGE)?;
+    let mark = reports.mark(&problem.key)?;
     let signature = words::said(&problem.signature);
     let content = html! {
         (frame::path(&[("/", "Problems")], "This problem"))
@@ -23,6 +24,7 @@ pub fn page(site: &Site, problem: &ProblemRow, choice: &Choice) -> Result<Markup
             ", first seen " (words::ago(problem.first)) ", last seen "
             a href=(format!("/report/{}", problem.newest)) { (words::ago(problem.last)) } "."
         }
+        (words::fixed_in(&mark))
         section.cards aria-label="Counts" {
             div.card { h2 { "Programs" } (values(reports, problem, Facet::Program, "no name")?) }
             div.card { h2 { "Versions" } (values(reports, problem, Facet::Version, "unknown version")?) }

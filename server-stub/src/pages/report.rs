@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use foretrace_report::Report;
 use foretrace_report::schema::Privacy;
+use foretrace_report::{Class, ClassSet, Report};
 use maud::{Markup, html};
 
 use super::timeline::Timeline;
 use super::{View, backtrace, frame, trail, words};
 use crate::reading::Reading;
+use crate::store::Mark;
 
 /// Rows of annotations and parts at most.
 const ROWS: usize = 500;
 
 /// The page.
-pub fn page(reading: &Reading, view: &View) -> Markup {
+pub fn page(reading: &Reading, mark: &Mark, view: &View) -> Markup {
     let record = &reading.record;
     let problem = format!("/problem/{}", record.problem);
     let title = match &reading.report {
@@ -29,6 +30,13 @@ pub fn page(reading: &Reading, view: &View) -> Markup {
             Some(report) => {
                 p.lead { (words::sentence(report)) }
                 p.signature { a href=(problem) { (words::said(&record.signature)) } }
+                (words::fixed_in(mark))
+                @if let Some(comment) = report.comment.as_deref().filter(|comment| !comment.is_empty()) {
+                    section aria-labelledby="comment" {
+                        h2 #comment { "What the person wrote" }
+                        blockquote { (words::said_up_to(comment, 2000)) }
+                    }
+                }
             }
             None => p.lead {
                 "It is kept as it came. What is known of it is below; the download has the rest."
@@ -76,6 +84,8 @@ fn facts(reading: &Reading) -> Markup {
         fact("Process", (report.program.pid != 0).then(|| report.program.pid.to_string()).as_deref());
     }
     fact("Happened", Some(&record.happened.replace('T', " ").replace('Z', " UTC")));
+    fact("Came with", report.map(|report| classes(report).to_string().replace(',', ", ")).as_deref());
+    fact("Came as", dialect(&record.dialect));
     facts.push((
         "Came in",
         html! { (words::exactly(record.received)) " (" (words::ago(record.received)) ")" },
@@ -84,6 +94,23 @@ fn facts(reading: &Reading) -> Markup {
         dl.facts {
             @for (name, value) in &facts { div { dt { (name) } dd { (value) } } }
         }
+    }
+}
+
+/// The classes of data that somebody let go: what is there, not what was asked for.
+fn classes(report: &Report) -> ClassSet {
+    let stack = report.threads.iter().any(|thread| !thread.frames.is_empty()).then_some(Class::Stack);
+    let parts = report.parts.iter().map(|part| part.class);
+    parts.chain(stack).fold(ClassSet::EMPTY.with(Class::Summary), ClassSet::with)
+}
+
+/// What a dialect is called among those who run servers.
+fn dialect(name: &str) -> Option<&'static str> {
+    match name {
+        "foretrace" => Some("a resumable upload"),
+        "socorro" => Some("a Socorro submission"),
+        "sentry" => Some("a Sentry envelope"),
+        _ => None,
     }
 }
 

@@ -9,6 +9,8 @@ use foretrace_ring::trail::Level;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use crate::store::Mark;
+
 /// A stranger's text.
 pub fn said(text: &str) -> String {
     foretrace_report::text::escape(text)
@@ -19,6 +21,18 @@ pub fn said_up_to(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", said(&text[..end])),
         None => said(text),
+    }
+}
+
+/// What a developer said of the problem: in which version it is mended, and what is still wanted of it.
+pub fn fixed_in(mark: &Mark) -> Markup {
+    html! {
+        @if !mark.fixed_in.is_empty() { p.mark { "Fixed in " strong { (said_up_to(&mark.fixed_in, 100)) } "." } }
+        @match mark.wants.as_str() {
+            "" => {},
+            "stop" => p.mark.quiet { "No more reports of it are wanted." },
+            class => p.mark.quiet { "Of new reports no more than '" (said_up_to(class, 20)) "' is wanted." },
+        }
     }
 }
 

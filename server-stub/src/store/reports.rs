@@ -14,7 +14,7 @@ use super::marks;
 use super::rows::{Facet, Order, ProblemRow, Record, ReportRow};
 
 /// The schema's version, in `user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Idle connections that are kept for the next reader.
 const IDLE_READERS: usize = 4;
@@ -57,6 +57,12 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// What came with version 3.
+const DIALECTS: &str = "
+    ALTER TABLE reports ADD COLUMN dialect TEXT NOT NULL DEFAULT '';
+    PRAGMA user_version = 3;
+";
+
 /// The database.
 pub struct Reports {
     path: PathBuf,
@@ -74,12 +80,12 @@ impl Reports {
         writer.pragma_update(None, "journal_mode", "wal")?;
         writer.pragma_update(None, "synchronous", "full")?;
         match writer.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-            old @ (0 | 1) => {
+            old @ 0..VERSION => {
                 let transaction = writer.transaction()?;
-                if old == 0 {
-                    transaction.execute_batch(SCHEMA)?;
+                for schema in [SCHEMA, marks::SCHEMA, DIALECTS].iter().skip(usize::try_from(old).unwrap_or(0))
+                {
+                    transaction.execute_batch(schema)?;
                 }
-                transaction.execute_batch(marks::SCHEMA)?;
                 transaction.commit()?;
             }
             VERSION => {}
@@ -99,7 +105,7 @@ impl Reports {
         let (minidump, minidump_bytes) = columns(record.minidump.as_ref());
         let added = transaction
             .prepare_cached(
-                "INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                "INSERT INTO reports VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![
@@ -118,6 +124,7 @@ impl Reports {
                 minidump_bytes,
                 record.annotations,
                 record.notes,
+                record.dialect,
             ])?;
         if added == 0 {
             return Ok(());
@@ -177,6 +184,7 @@ impl Reports {
                         minidump: blob(row, "minidump", "minidump_bytes")?,
                         annotations: row.get("annotations")?,
                         notes: row.get("notes")?,
+                        dialect: row.get("dialect")?,
                         erasure: None,
                     })
                 })
@@ -357,6 +365,7 @@ mod tests {
             minidump: None,
             annotations: "{}".into(),
             notes: "[]".into(),
+            dialect: "foretrace".into(),
             erasure: None,
         }
     }
@@ -434,24 +443,31 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_the_first_version_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("reports.sqlite");
-        let old = connect(&path).unwrap();
-        old.execute_batch(SCHEMA).unwrap();
-        old.pragma_update(None, "user_version", 1).unwrap();
-        drop(old);
-        let reports = Reports::open(path).unwrap();
-        assert_eq!(reports.mark("x").unwrap(), super::super::marks::Mark::default());
+    fn a_database_of_an_older_version_goes_on() {
+        for schemas in [&[SCHEMA][..], &[SCHEMA, marks::SCHEMA]] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("reports.sqlite");
+            let old = connect(&path).unwrap();
+            schemas.iter().for_each(|schema| old.execute_batch(schema).unwrap());
+            old.pragma_update(None, "user_version", schemas.len() as i64).unwrap();
+            let columns = "'a', 5, '', '', '', '', '', '', 'p', NULL, NULL, NULL, NULL, '{}', '[]'";
+            old.execute(&format!("INSERT INTO reports VALUES ({columns})"), []).unwrap();
+            old.execute("INSERT INTO problems VALUES ('p', 'f', 1, 5, 5, 'a')", []).unwrap();
+            drop(old);
+            let reports = Reports::open(path).unwrap();
+            assert_eq!(reports.mark("x").unwrap(), marks::Mark::default());
+            assert_eq!(reports.report("a").unwrap().unwrap().dialect, "");
+            reports.insert(&record("b", "f", 7)).unwrap();
+        }
     }
 
     #[test]
     fn a_newer_database_is_left_alone() {
         let (folder, reports) = reports();
-        reports.writer.lock().unwrap().pragma_update(None, "user_version", 3).unwrap();
+        reports.writer.lock().unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
         drop(reports);
         let again = Reports::open(folder.path().join("reports.sqlite"));
-        assert!(matches!(again, Err(StoreError::Newer(3))));
+        assert!(matches!(again, Err(StoreError::Newer(newer)) if newer == VERSION + 1));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Record {
     pub annotations: String,
     /// What was wrong with the submission: a JSON array of sentences.
     pub notes: String,
+    /// The dialect that it came in; empty where an older server took it.
+    pub dialect: String,
     /// sha256 of the token that erases it, in hex; written once and not read back.
     pub erasure: Option<String>,
 }

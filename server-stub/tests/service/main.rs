@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
 mod intake;
+mod killed;
 mod limits;
 mod pages;
 mod resumable;

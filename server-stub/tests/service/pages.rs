@@ -80,6 +80,45 @@ fn an_empty_server_says_what_to_do() {
 }
 
 #[test]
+fn a_report_shows_what_the_person_wrote_what_came_and_where_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let server = Server::start(folder.path());
+    let comment = json!({"comment": "I clicked <b>twice</b>\nthen it was gone"});
+    sent(&server, &report(1, comment), &[("logs/journal", b"a line\n")]);
+    assert_eq!(server.end("-TERM"), Some(0));
+    let marked = std::process::Command::new(env!("CARGO_BIN_EXE_foretrace-server"))
+        .args([
+            "mark",
+            "--data",
+            data,
+            "--signature",
+            "hello::work | main",
+            "--fixed-in",
+            "2.11-1",
+            "--want",
+            "stack",
+        ])
+        .status();
+    assert!(marked.unwrap().success());
+    let server = Server::start(folder.path());
+    let text = page(&server, &format!("/report/{}", id(1)));
+    let fixed = "Fixed in <strong>2.11-1</strong>.";
+    for words in [
+        "What the person wrote",
+        "I clicked &lt;b&gt;twice&lt;/b&gt;",
+        fixed,
+        "no more than 'stack' is wanted",
+        "<dt>Came with</dt><dd>summary, stack, logs</dd>",
+        "<dt>Came as</dt><dd>a Socorro submission</dd>",
+    ] {
+        assert!(text.contains(words), "{words}");
+    }
+    let key = server.get(&format!("/api/report/{}", id(1))).json()["problem"].as_str().unwrap().to_owned();
+    assert!(page(&server, &format!("/problem/{key}")).contains(fixed));
+}
+
+#[test]
 fn a_report_shows_what_happened_where_and_what_led_to_it() {
     let (_folder, server) = server();
     let losses = json!({"recorded": 800_000, "overwritten": 797_950, "discarded": 0});

@@ -43,9 +43,8 @@ pub fn measure() -> Result<Vec<Row>> {
         interrupt::check()?;
         say(&format!("run {run} of {RUNS}: {REPORTS} reports of {BYTES} bytes, foretrace and then curl"));
         let world = Pending::new(BYTES, REPORTS)?;
-        let bodies = world.bodies()?;
         let mine = world.time_foretrace()?;
-        let theirs = world.time_curl(&bodies)?;
+        let theirs = world.time_curl()?;
         ours.push(REPORTS as f64 / mine.as_secs_f64());
         curls.push(REPORTS as f64 / theirs.as_secs_f64());
         ratios.push(theirs.as_secs_f64() / mine.as_secs_f64());
@@ -69,21 +68,6 @@ pub fn measure() -> Result<Vec<Row>> {
 }
 
 impl Pending {
-    /// The bodies that leave, as files.
-    fn bodies(&self) -> Result<Vec<PathBuf>> {
-        let server = Server::start(&self.programs, self.root().join("first"))?;
-        self.grant(&reports(&server.address))?;
-        let folder = self.root().join("bodies");
-        fs::create_dir_all(&folder)?;
-        let mut bodies = Vec::new();
-        for id in &self.ids {
-            let body = folder.join(id.to_string());
-            fs::copy(self.outgoing(*id), &body)?;
-            bodies.push(body);
-        }
-        Ok(bodies)
-    }
-
     fn time_foretrace(&self) -> Result<Duration> {
         let server = Server::start(&self.programs, self.root().join("ours"))?;
         self.grant(&reports(&server.address))?;
@@ -95,11 +79,12 @@ impl Pending {
         Ok(took)
     }
 
-    fn time_curl(&self, bodies: &[PathBuf]) -> Result<Duration> {
+    /// Sends the very files that left before.
+    fn time_curl(&self) -> Result<Duration> {
         let server = Server::start(&self.programs, self.root().join("curls"))?;
         let mut config = String::new();
-        for body in bodies {
-            let length = fs::metadata(body)?.len();
+        for body in self.ids.iter().map(|id| self.outgoing(*id)) {
+            let length = fs::metadata(&body)?.len();
             write!(
                 config,
                 "url = \"http://{}/reports\"\nheader = \"Tus-Resumable: 1.0.0\"\nheader = \"Upload-Length: {length}\"\n\
@@ -120,7 +105,7 @@ impl Pending {
             .context("cannot run curl")?;
         let took = began.elapsed();
         ensure!(done.status.success(), "curl: {}", String::from_utf8_lossy(&done.stderr));
-        server.holds(bodies.len())?;
+        server.holds(self.ids.len())?;
         Ok(took)
     }
 }
