@@ -46,6 +46,11 @@ pub enum Command {
     /// Write something about a report, which leaves with it
     Comment(Comment),
     /// Send what was agreed to; on a terminal, ask about the rest
+    ///
+    /// A terminal shows how far a large report has come. How reports travel is set in [Upload] of /etc/foretrace.conf: Url=
+    /// and Protocol=, Rate= (bytes a second at most, all reports together), Certificates= (a file with further authorities
+    /// to trust), Metered=. Proxies are taken from HTTPS_PROXY and NO_PROXY. What does not arrive is tried again by a later
+    /// run; `foretrace status` says when, and why it did not.
     Send(Send),
     /// Ask on the desktop about reports that wait for an answer; started with the session
     Agent(Agent),

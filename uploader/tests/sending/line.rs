@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use foretrace_report::receipt::DeliveryState;
+use foretrace_tests::terminal::Terminal;
 
 use crate::server::Server;
 use crate::tls::{self, Authority, settings};
@@ -122,4 +123,28 @@ fn all_reports_together_keep_to_the_rate() {
     // The last piece is not waited for.
     let least = Duration::from_secs_f64((bytes - 2 * (64 << 10)) as f64 / (200 << 10) as f64);
     assert!(took > least, "{took:?} for {bytes} bytes");
+}
+
+#[test]
+fn a_terminal_shows_how_far_a_large_report_has_come() {
+    let server = Server::start([]);
+    let world = World::new(&format!("{}Rate=2M\n", settings(&server.url(), None)));
+    let id = world.report(9, "painter", &[("process/auxv", &noise(3 << 20))]).short();
+    world.done(&["consent", &id, "--grant", "memory"]);
+    let mut terminal = Terminal::start(&world.command(&["send", &id])).unwrap();
+    for shown in ["[####", " % of ", "sent as bp-default"] {
+        terminal.wait_for(shown).unwrap();
+    }
+    assert!(terminal.end().unwrap().success());
+}
+
+#[test]
+fn help_and_manual_say_how_the_line_is_set() {
+    let world = World::new("");
+    for arguments in [&["send", "--help"][..], &["man"]] {
+        let said = world.done(arguments).text;
+        for words in ["Rate=", "Certificates=", "Metered=", "HTTPS_PROXY", "NO_PROXY"] {
+            assert!(said.contains(words), "{arguments:?}: {words}");
+        }
+    }
 }
