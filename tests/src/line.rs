@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+/// No head of a request is longer.
+const HEAD: u64 = 1 << 10;
+
 /// The line; it lives as long as the process.
 pub struct Line {
     address: SocketAddr,
@@ -15,7 +18,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// A line to `server`, a host and a port. The first connections on which bytes flow break after as many bytes as
+    /// A line to `server`, a host and a port. The first connections on which bodies flow break after as many bytes as
     /// `cuts` says, one after the other; all later ones are whole.
     ///
     /// # Errors
@@ -35,11 +38,15 @@ impl Line {
                 let Ok((answers, listens, server)) = ends else { continue };
                 thread::spawn(move || carry(answers, listens, |_| false));
                 let (seen, cuts, broken) = (Arc::clone(&seen), Arc::clone(&cuts), Arc::clone(&broken));
-                let mut until = None;
+                let (mut carried, mut until) = (0, None);
                 thread::spawn(move || {
                     carry(client, server, |bytes| {
                         let before = seen.fetch_add(bytes, Ordering::Relaxed);
-                        // Where the next cut lies is decided when bytes flow: small requests are let through.
+                        carried += bytes;
+                        // A request without a body takes no cut away from one with a body.
+                        if carried <= HEAD {
+                            return false;
+                        }
                         let limit = *until.get_or_insert_with(|| {
                             let mut cuts = cuts.lock().unwrap_or_else(PoisonError::into_inner);
                             cuts.next().map_or(u64::MAX, |cut| before + cut)

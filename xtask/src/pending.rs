@@ -134,8 +134,7 @@ impl Pending {
     }
 }
 
-/// Random offsets at which a line is to break so often under a body of this size: from within a head to two thirds of a
-/// fair share.
+/// Random offsets at which a line is to break so often under a body of this size: up to four thirds of a fair share.
 pub fn cuts(bytes: usize, count: usize) -> Vec<u64> {
     let random = Noise(2_685_821_657_736_338_717).take(count * 8);
     let number = |offset: &[u8]| offset.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -18,6 +18,7 @@ use foretrace_tests::line::Line;
 use foretrace_tests::world::{Installed, World, built_programs};
 use serde_json::Value;
 
+use super::python;
 use crate::build::{self, say};
 use crate::pending::{self, Pending};
 use crate::setup;
@@ -100,7 +101,7 @@ fn tus(tools: &Path) -> Result<()> {
 }
 
 fn bugsink(tools: &Path, world: &World, id: &str) -> Result<()> {
-    let python = python(&tools.join("bugsink"), "bugsink", BUGSINK)?;
+    let python = python::environment("bugsink", &[BUGSINK])?;
     let (host, home) = (tools.join("bugsink_host.py"), world.work("bugsink"));
     fs::write(&host, include_str!("servers/bugsink_host.py"))?;
     fs::create_dir(&home)?;
@@ -140,7 +141,7 @@ fn bugsink(tools: &Path, world: &World, id: &str) -> Result<()> {
 }
 
 fn opentelemetry(tools: &Path, world: &World, id: &str) -> Result<()> {
-    let python = python(&tools.join("otlp"), "opentelemetry/proto", OPENTELEMETRY)?;
+    let python = python::environment("opentelemetry", &[OPENTELEMETRY])?;
     let host = tools.join("otlp.py");
     fs::write(&host, include_str!("servers/otlp.py"))?;
     let server = Host::start(Command::new(python).arg(&host))?;
@@ -170,20 +171,6 @@ fn send(world: &World, id: &str, grant: &str, settings: &str) -> Result<()> {
     world.ask(&["consent", id, "--grant", grant])?;
     world.ask(&["send", id])?;
     Ok(())
-}
-
-/// A Python that has this package.
-fn python(home: &Path, module: &str, package: &str) -> Result<PathBuf> {
-    let python = home.join("bin/python");
-    let there = fs::read_dir(home.join("lib")).is_ok_and(|versions| {
-        versions.flatten().any(|version| version.path().join("site-packages").join(module).exists())
-    });
-    if !there {
-        say(&format!("installing {package}"));
-        build::run(Command::new("python3").args(["-m", "venv"]).arg(home))?;
-        build::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]))?;
-    }
-    Ok(python)
 }
 
 /// A server that tells its address in its first line; it ends with this.
