@@ -175,6 +175,7 @@ mod tests {
             owner: Owner::ROOT,
             path: "/x".into(),
             bytes: 0,
+            sealed: None,
             fallback: None,
         };
         Handled { published, kind: Kind::Crash, signature: "crash".into() }

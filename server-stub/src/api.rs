@@ -31,6 +31,11 @@ pub async fn report(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Re
         let Some(reading) = site.readings.read(&site.store, &id.to_string())? else { return Ok(missing()) };
         let record = &reading.record;
         let annotations: Value = serde_json::from_str(&record.annotations).unwrap_or_default();
+        let comments: Vec<_> = reading
+            .comments
+            .iter()
+            .map(|(received, text)| json!({"received": time(*received), "text": text}))
+            .collect();
         let blob = |blob: &crate::store::Blob| json!({"sha256": blob.sha256, "bytes": blob.bytes});
         Ok(answer(
             StatusCode::OK,
@@ -41,8 +46,10 @@ pub async fn report(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Re
                 "problem": record.problem,
                 "signature": record.signature,
                 "dialect": record.dialect,
+                "encrypted": record.is_encrypted(),
                 "bundle": record.bundle.as_ref().map(blob),
                 "minidump": record.minidump.as_ref().map(blob),
+                "comments": comments,
                 "annotations": annotations,
                 "trail": {"events": reading.trail.events.len(), "rings": reading.rings},
                 "problems": reading.problems,

@@ -10,6 +10,7 @@ mod event;
 pub mod resumable;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::bundle::BundleError;
 use foretrace_report::receipt::Protocol;
+use foretrace_report::wire::foretrace::SEALED_MARK;
 use foretrace_report::wire::socorro::{EXTRA, OUTGOING, UPLOAD_MINIDUMP};
 use foretrace_report::{Report, ReportId};
+use serde::{Deserialize, Serialize};
 
 pub use body::receive;
 
 use crate::reading;
 use crate::service::{Site, log};
 use crate::store::{Draft, StoreError};
-use crate::submission::Submission;
+use crate::submission::{ID_ANNOTATION, Submission};
 
 /// Parts of one submission at most.
 const MAX_PARTS: usize = 1000;
@@ -142,6 +145,19 @@ struct Parts {
     bundle: Option<Draft>,
     minidump: Option<Draft>,
     notes: Vec<String>,
+    // What was said of a report that cannot be read here.
+    told: Told,
+}
+
+/// What stands beside an upload: of an encrypted one nothing else is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The report's id.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// sha256 of the token that erases it, in hex.
+    #[serde(default)]
+    pub erasure: Option<String>,
 }
 
 impl Parts {
@@ -189,8 +205,18 @@ impl Parts {
 
 // Everything that blocks: reading the container, the files, the database.
 fn settle(site: &Site, mut parts: Parts, dialect: Protocol) -> Result<ReportId, Refusal> {
+    let encrypted = parts.bundle.as_mut().map(is_encrypted).transpose()?.unwrap_or(false);
+    let mut erasure = None;
     let report = match &mut parts.bundle {
-        Some(draft) => report_of(draft)?,
+        Some(_) if encrypted => {
+            parts.annotations.extend(parts.told.id.map(|id| (ID_ANNOTATION.to_owned(), id)));
+            erasure = parts.told.erasure.filter(|digest| reading::is_digest(digest));
+            Err("It is encrypted to a key that this server does not have.".to_owned())
+        }
+        Some(draft) => {
+            erasure = erasure_of(draft)?;
+            report_of(draft)?
+        }
         None => Err("It came without a foretrace bundle, as other crash reporters send it.".to_owned()),
     };
     let submission = Submission {
@@ -198,7 +224,8 @@ fn settle(site: &Site, mut parts: Parts, dialect: Protocol) -> Result<ReportId, 
         annotations: parts.annotations,
         report,
         digests: [&parts.bundle, &parts.minidump].into_iter().flatten().map(Draft::sha256).collect(),
-        erasure: parts.bundle.as_mut().map(erasure_of).transpose()?.flatten(),
+        erasure,
+        encrypted,
         notes: parts.notes,
     };
     let id = submission.id();
@@ -214,6 +241,12 @@ fn report_of(draft: &mut Draft) -> Result<Result<Report, String>, Refusal> {
         Err(BundleError::Io(error)) if error.raw_os_error().is_some() => Err(error.into()),
         Err(error) => Ok(Err(format!("The bundle cannot be read: {error}."))),
     }
+}
+
+fn is_encrypted(draft: &mut Draft) -> Result<bool, Refusal> {
+    let mut mark = Vec::new();
+    draft.reader()?.take(SEALED_MARK.len() as u64).read_to_end(&mut mark)?;
+    Ok(mark == SEALED_MARK)
 }
 
 fn erasure_of(draft: &mut Draft) -> Result<Option<String>, Refusal> {

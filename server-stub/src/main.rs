@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod comment;
 mod intake;
 mod pages;
 mod question;

@@ -150,12 +150,15 @@ pub async fn trail(
 
 /// `GET /report/<id>/bundle.zip`
 pub async fn bundle(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
-    download(site, id, |record| record.bundle.as_ref(), "zip").await
+    let file = |record: &Record| {
+        Some((record.bundle.clone()?, if record.is_encrypted() { "zip.age" } else { "zip" }))
+    };
+    download(site, id, file).await
 }
 
 /// `GET /report/<id>/minidump.dmp`: the one that came beside the bundle.
 pub async fn minidump(State(site): State<Arc<Site>>, Path(id): Path<String>) -> Response {
-    download(site, id, |record| record.minidump.as_ref(), "dmp").await
+    download(site, id, |record| Some((record.minidump.clone()?, "dmp"))).await
 }
 
 /// `GET /style.css`
@@ -216,16 +219,15 @@ fn message(title: &str, text: &str) -> Markup {
 async fn download(
     site: Arc<Site>,
     id: String,
-    choose: fn(&Record) -> Option<&Blob>,
-    extension: &'static str,
+    choose: fn(&Record) -> Option<(Blob, &'static str)>,
 ) -> Response {
     in_background(move || {
         let Some(record) = site.store.reports.report(&id)? else { return Ok(missing(NO_REPORT)) };
-        let Some(blob) = choose(&record) else {
+        let Some((blob, extension)) = choose(&record) else {
             return Ok(missing("The report has no such file."));
         };
         let mut content = Vec::new();
-        std::io::Read::read_to_end(&mut site.store.blobs.read(blob)?, &mut content)?;
+        std::io::Read::read_to_end(&mut site.store.blobs.read(&blob)?, &mut content)?;
         let name = format!("attachment; filename=\"foretrace-{}.{extension}\"", record.id);
         let name = HeaderValue::from_str(&name).expect("an id is hex digits");
         let kind = HeaderValue::from_static("application/octet-stream");

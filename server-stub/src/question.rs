@@ -42,21 +42,26 @@ fn reply(mark: Mark) -> Reply {
 
 /// Erases a report for whoever has its token.
 pub async fn erase(State(site): State<Arc<Site>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let token =
-        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let (Some(token), Some(id)) = (token.map(|token| token.trim().to_owned()), pages::report_id(&id)) else {
+    let Some((id, token)) = bearer(&id, &headers) else {
         return (StatusCode::UNAUTHORIZED, "Erasing a report takes its token.\n").into_response();
     };
     pages::in_background(move || {
-        let erased = site.store.erase(&id.to_string(), &token)?;
-        site.readings.forget(&id.to_string());
+        let erased = site.store.erase(&id, &token)?;
+        site.readings.forget(&id);
         Ok(match erased {
             Erased::Now(_) | Erased::Before => StatusCode::NO_CONTENT.into_response(),
             // Whether there is such a report is told to nobody without its token.
-            Erased::Forbidden | Erased::Unknown => {
-                (StatusCode::NOT_FOUND, "There is no such report with this token.\n").into_response()
-            }
+            Erased::Forbidden | Erased::Unknown => (StatusCode::NOT_FOUND, NO_SUCH_REPORT).into_response(),
         })
     })
     .await
+}
+
+/// What whoever has no token for a report is told of it.
+pub const NO_SUCH_REPORT: &str = "There is no such report with this token.\n";
+
+/// The report that an address names, and the token that a request shows for it.
+pub fn bearer(id: &str, headers: &HeaderMap) -> Option<(String, String)> {
+    let shown = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    Some((pages::report_id(id)?.to_string(), shown.trim().to_owned()))
 }

@@ -34,6 +34,8 @@ pub struct Reading {
     pub trail: Trail,
     /// How many rings the bundle holds.
     pub rings: usize,
+    /// What its sender said of it after it was sent: when, in milliseconds since 1970, and the words.
+    pub comments: Vec<(i64, String)>,
     /// What is wrong with the report: its own problems, then those met on reading it.
     pub problems: Vec<Problem>,
     // Bytes of the trail in memory, roughly.
@@ -53,7 +55,12 @@ pub fn erasure_in(bundle: impl Read + Seek) -> Option<String> {
     let limits = Limits { entry_bytes: 64, ..Limits::default() };
     let text = BundleReader::open(bundle, limits).ok()?.part(ERASURE).ok()?;
     let text = String::from_utf8(text).ok()?;
-    (text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))).then_some(text)
+    is_digest(&text).then_some(text)
+}
+
+/// Whether a text is a sha256 in hex.
+pub fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Readings kept for whoever turns a page.
@@ -109,6 +116,7 @@ fn read(store: &Store, record: Record) -> Result<Reading, StoreError> {
         trail: Trail::default(),
         rings: 0,
         weight: 0,
+        comments: store.reports.comments(&record.id)?,
         record,
     };
     if let Some(blob) = &reading.record.bundle {

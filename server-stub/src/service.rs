@@ -26,7 +26,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::intake::{envelope, resumable};
 use crate::reading::Readings;
 use crate::store::Store;
-use crate::{api, intake, pages, question};
+use crate::{api, comment, intake, pages, question};
 
 /// How long requests may take that are under way when the server is told to end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
@@ -162,6 +162,7 @@ fn routes(site: Arc<Site>) -> Router {
         .route("/reports", options(resumable::options).merge(announce))
         .route("/reports/question", post(question::answer).layer(DefaultBodyLimit::max(MAX_QUESTION)))
         .route("/reports/{id}", delete(question::erase))
+        .route("/reports/{id}/comment", post(comment::add).layer(DefaultBodyLimit::max(MAX_QUESTION)))
         .route("/reports/upload/{key}", upload)
         .fallback(pages::nothing_here)
         .with_state(site)

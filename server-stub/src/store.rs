@@ -5,6 +5,7 @@
 //! than one machine.
 
 mod blobs;
+mod comments;
 mod marks;
 mod reports;
 mod rows;
@@ -17,6 +18,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 pub use blobs::{Blob, Blobs, Draft};
+pub use comments::Commented;
 pub use marks::{Erased, Mark};
 pub use reports::{Reports, day_of};
 pub use rows::{Facet, Order, ProblemRow, Record};

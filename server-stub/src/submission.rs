@@ -15,8 +15,11 @@ use crate::store::Record;
 /// The group of everything that could not be read.
 pub const UNREADABLE: &str = "unreadable";
 
+/// The group of everything that is encrypted to somebody else.
+pub const ENCRYPTED: &str = "encrypted";
+
 /// The annotation in which a foretrace client repeats the report's id.
-const ID_ANNOTATION: &str = "ForetraceId";
+pub const ID_ANNOTATION: &str = "ForetraceId";
 
 /// What came in, as far as it could be read.
 pub struct Submission {
@@ -32,6 +35,8 @@ pub struct Submission {
     pub notes: Vec<String>,
     /// sha256 of the token that erases it, in hex.
     pub erasure: Option<String>,
+    /// Whether the bundle is encrypted to a key that is not here.
+    pub encrypted: bool,
 }
 
 impl Submission {
@@ -70,8 +75,9 @@ impl Submission {
             }
             Err(why) => {
                 notes.push(why.clone());
+                let kind = if self.encrypted { ENCRYPTED } else { UNREADABLE };
                 let program = annotation(&["ProductName", "prod"]);
-                (UNREADABLE.to_owned(), UNREADABLE, "", program, annotation(&["Version", "ver"]), "", "")
+                (kind.to_owned(), kind, "", program, annotation(&["Version", "ver"]), "", "")
             }
         };
         let signature = clip(&signature, 1000);
@@ -144,6 +150,7 @@ mod tests {
             digests: vec!["aa".into()],
             notes: vec![],
             erasure: None,
+            encrypted: false,
         }
     }
 

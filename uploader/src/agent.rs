@@ -6,6 +6,7 @@
 //! send`'s, started as a program of its own.
 
 mod desktop;
+mod door;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -22,10 +23,12 @@ use nix::unistd::geteuid;
 
 use crate::arguments::Agent;
 use crate::asking::{self, Taken, Turn};
+use crate::commands::key;
 use crate::context::Context;
 use crate::prompt::{Choice, Offer, Question};
 use crate::{output, prompt, sentence};
 use desktop::{Answer, Desktop, Notice};
+use door::Door;
 
 /// How often it looks for new reports. The store's directory cannot be watched before it is there: nobody but root may
 /// read the one above it.
@@ -38,6 +41,8 @@ const TERMINALS: [(&str, &[&str]); 2] = [("xdg-terminal-exec", &[]), ("x-termina
 /// # Errors
 /// No session bus.
 pub fn run(context: &Context, arguments: &Agent) -> Result<ExitCode> {
+    let door = Door::taken();
+    door.answer();
     let Some(desktop) = Desktop::join().context("the desktop's message bus cannot be reached")? else {
         output::complain(&context.words.say("agent-already"));
         return Ok(ExitCode::SUCCESS);
@@ -45,6 +50,7 @@ pub fn run(context: &Context, arguments: &Agent) -> Result<ExitCode> {
     let mut asked = HashSet::new();
     let mut seen = None;
     loop {
+        door.answer();
         let now = changed(context);
         if seen.as_ref() != Some(&now) {
             seen = Some(now);
@@ -68,6 +74,9 @@ fn changed(context: &Context) -> Vec<Option<SystemTime>> {
 
 /// Asks about everything that waits and was not asked about yet. `false` where nobody shows questions.
 fn round(context: &Context, desktop: &Desktop, asked: &mut HashSet<ReportId>) -> bool {
+    if let Err(error) = key::catch_up(context) {
+        output::complain(&format!("{error:#}"));
+    }
     for (report, content) in asking::waiting(context) {
         if asked.contains(&report.id()) {
             continue;

@@ -43,7 +43,7 @@ pub enum Command {
     Preview(Preview),
     /// Answer whether a report may be sent, now or for a program from now on
     Consent(Consent),
-    /// Write something about a report, which leaves with it
+    /// Write something about a report: it leaves with it, or at once where the report was sent already
     Comment(Comment),
     /// Send what was agreed to; on a terminal, ask about the rest
     ///
@@ -56,6 +56,8 @@ pub enum Command {
     Agent(Agent),
     /// Erase a report here, and its copy at the server
     Forget(Forget),
+    /// Make or show the key that your reports are encrypted to, where the settings ask for that
+    Key(Key),
     /// Make a report of a running process, which goes on undisturbed
     Snapshot(Snapshot),
     /// Make a report from a core file
@@ -252,6 +254,14 @@ pub struct Forget {
     /// Erase here alone, without asking the server that has a copy to erase it too
     #[arg(long)]
     pub here: bool,
+}
+
+/// Arguments of `key`.
+#[derive(Args, Debug)]
+pub struct Key {
+    /// Make a key, and encrypt the reports that lie here in plain; a key that is there stays
+    #[arg(long)]
+    pub create: bool,
 }
 
 /// Arguments of `status`.

@@ -21,7 +21,7 @@ use crate::output;
 use crate::policy::{self, Policy};
 use crate::prompt::{self, Choice, Desk, Offer, Patient, Question};
 use crate::redact::Outgoing;
-use crate::{comment, consent, moment, outgoing, receipt, sentence};
+use crate::{comment, consent, moment, outgoing, sentence};
 
 /// How long a question waits for its answer.
 pub const THINKING_TIME: Duration = Duration::from_secs(15 * 60);
@@ -177,13 +177,13 @@ fn offers(context: &Context, report: &ReportDir) -> Result<Vec<Offer>> {
 fn drafted(context: &Context, report: &ReportDir, classes: ClassSet) -> Result<(Outgoing, Receipt)> {
     let destination = consent::destination(&context.settings)?;
     let outgoing = outgoing::prepare(report, &context.settings, classes)?;
-    let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
+    let receipt = outgoing::pack(report, &destination, classes, &outgoing)?.receipt;
     Ok((outgoing, receipt))
 }
 
 /// The version in which the same problem is mended, where the server said so of an earlier report. Nobody is asked
 /// for it now: nothing leaves before an answer.
-fn mended(context: &Context, content: &Report) -> Option<String> {
+pub fn mended(context: &Context, content: &Report) -> Option<String> {
     let same = |other: &ReportDir| {
         other.report().is_ok_and(|other| {
             other.signature == content.signature && other.program.name == content.program.name

@@ -5,6 +5,7 @@ pub mod debug;
 pub mod dump;
 pub mod forget;
 pub mod info;
+pub mod key;
 pub mod list;
 pub mod manual;
 pub mod status;

@@ -1,7 +1,8 @@
 //! What a person writes about a report: kept beside it, and part of what leaves from the next answer on.
 //!
 //! Owns the file and `foretrace comment`. The words leave as they were written, with no rule applied to them: whoever
-//! wrote them saw them. It sends nothing itself.
+//! wrote them saw them. Before a report is sent they wait for its answer; afterwards they are a transmission of their own,
+//! and writing them is the yes to it.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,15 +10,18 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use foretrace_report::receipt::{Answer, DeliveryState, How};
 use foretrace_report::text::escape;
-use foretrace_store::{COMMENT, ReportDir};
+use foretrace_report::wire::foretrace::COMMENT_LIMIT;
+use foretrace_store::{COMMENT, LATE_COMMENT, ReportDir};
 
 use crate::arguments::Comment;
 use crate::context::Context;
+use crate::delivery::Outcome;
 use crate::output::{self, WrongUse};
-use crate::{consent, outgoing};
+use crate::transport::Transport;
+use crate::{consent, outgoing, policy, receipt};
 
 /// The longest comment, in bytes.
-pub const LIMIT: usize = 2000;
+pub const LIMIT: usize = COMMENT_LIMIT;
 
 /// The comment on a report, where there is one.
 ///
@@ -46,7 +50,7 @@ pub fn write(report: &ReportDir, text: Option<&str>) -> Result<()> {
 /// `foretrace comment`.
 ///
 /// # Errors
-/// No such report, one that was sent already, a comment that is too long.
+/// No such report, a comment that is too long, or a server that takes none.
 pub fn run(context: &Context, arguments: &Comment) -> Result<ExitCode> {
     let report = context.find(&arguments.id)?;
     let short = report.id().short();
@@ -55,7 +59,12 @@ pub fn run(context: &Context, arguments: &Comment) -> Result<ExitCode> {
         return show(context, &report);
     }
     if consent::delivery(&report)?.is_some_and(|delivery| delivery.state == DeliveryState::Sent) {
-        bail!("{short} was already sent: its server takes no further comment on it");
+        return match arguments.text.as_deref() {
+            Some(text) => add(context, &report, text),
+            None => bail!(
+                "{short} was already sent: what its server has cannot be taken back, only erased with the report"
+            ),
+        };
     }
     let before = read(&report)?;
     write(&report, arguments.text.as_deref())?;
@@ -74,6 +83,48 @@ pub fn run(context: &Context, arguments: &Comment) -> Result<ExitCode> {
         said += " Your earlier yes covers it.";
     }
     consent::said(context, &said)
+}
+
+/// Sends a comment after its report.
+fn add(context: &Context, report: &ReportDir, text: &str) -> Result<ExitCode> {
+    let (short, text) = (report.id().short(), text.trim());
+    if text.is_empty() || text.len() > LIMIT {
+        return Err(WrongUse(format!(
+            "a comment has between 1 and {LIMIT} bytes; this one has {}",
+            text.len()
+        ))
+        .into());
+    }
+    policy::forbidden(&context.settings)?;
+    let sent = consent::sent_receipt(report).with_context(|| {
+        format!("{short} was already sent, and no receipt says where: a comment has nowhere to go")
+    })?;
+    let server = escape(&sent.destination.url);
+    let Some(agreed) = receipt::issue_comment(&sent, text) else {
+        bail!("{short} was already sent, and {server} takes no later comment: write to whoever runs it");
+    };
+    let token =
+        outgoing::erasure_token(report)?.context("the salt from which the report's token is made is gone")?;
+    report.write_atomically(LATE_COMMENT, &serde_json::to_vec_pretty(&agreed)?)?;
+    let request = receipt::comment(&agreed, text, &token).context("the receipt is for other words")?;
+    let mut transport =
+        Transport::for_one(&context.settings.upload).context("cannot prepare a connection")?;
+    let why = match transport.exchange(request, |_| {}) {
+        Outcome::Answered(answer) => match answer.status {
+            200..=299 => {
+                write(report, Some(text))?;
+                return consent::said(
+                    context,
+                    &format!("The comment on {short} was sent to {server}, as you wrote it."),
+                );
+            }
+            404 | 410 => format!("{server} has no such report any more"),
+            429 => format!("{server} takes no more comments just now (status 429)"),
+            status => format!("{server} answers {status}"),
+        },
+        Outcome::Unreached { why } | Outcome::Broken { why, .. } => why,
+    };
+    bail!("the comment was not sent, and is not kept: {why}")
 }
 
 fn show(context: &Context, report: &ReportDir) -> Result<ExitCode> {

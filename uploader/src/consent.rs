@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use foretrace_report::receipt::{self as schema, Answer, Delivery, DeliveryState, Destination, How, Receipt};
 use foretrace_report::text::escape;
 use foretrace_report::{ClassSet, Report};
-use foretrace_store::{CONSENT, DELIVERY, OUTGOING, ReportDir, Settings, StandingAnswer, StandingAnswers};
+use foretrace_store::{
+    CONSENT, DELIVERY, OUTGOING, ReportDir, SEALED_OUTGOING, Settings, StandingAnswer, StandingAnswers,
+};
 use jiff::Timestamp;
 
 use crate::arguments;
@@ -73,7 +75,8 @@ pub fn destination(settings: &Settings) -> Result<Destination> {
     };
     transport::check_address(&url)?;
     protocol::check_url(settings.upload.protocol, &url).map_err(anyhow::Error::msg)?;
-    Ok(Destination { url, protocol: settings.upload.protocol })
+    let recipient = outgoing::addressee(settings)?.map(ToString::to_string);
+    Ok(Destination { url, protocol: settings.upload.protocol, recipient })
 }
 
 /// Agrees to send `classes` of a report, and writes the receipt for exactly those bytes.
@@ -93,20 +96,22 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
         );
     }
     let outgoing = outgoing::prepare(report, &context.settings, classes)?;
-    let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
-    let question = match context.settings.upload.ask {
+    let packed = outgoing::pack(report, &destination, classes, &outgoing)?;
+    // A question would tell the server in plain what only the recipient is to know.
+    let question = match context.settings.upload.ask && destination.recipient.is_none() {
         true => receipt::issue_question(report.id(), &destination, &outgoing.bytes)?,
         false => None,
     };
     // While the bytes change, no receipt may stand beside them; a crash between the writes leaves a report
     // without an answer.
     report.remove_file(CONSENT)?;
-    report.write_atomically(OUTGOING, &outgoing.bytes)?;
+    withdraw(report)?;
+    report.write_atomically(packed.name, &packed.bytes)?;
     if delivery(report)?.is_some_and(|delivery| delivery.state == DeliveryState::Refused) {
         report.remove_file(DELIVERY)?;
     }
-    write(context, report, Answer::Granted(receipt.clone()), question, how)?;
-    Ok(receipt)
+    write(context, report, Answer::Granted(packed.receipt.clone()), question, how)?;
+    Ok(packed.receipt)
 }
 
 /// Declines to send a report.
@@ -116,7 +121,13 @@ pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How)
 pub fn deny(context: &Context, report: &ReportDir, how: How) -> Result<()> {
     own(report)?;
     write(context, report, Answer::Denied, None, how)?;
-    Ok(report.remove_file(OUTGOING)?)
+    withdraw(report)
+}
+
+/// Removes what was to leave, plain or encrypted.
+fn withdraw(report: &ReportDir) -> Result<()> {
+    report.remove_file(OUTGOING)?;
+    Ok(report.remove_file(SEALED_OUTGOING)?)
 }
 
 /// Takes an answer back; returns what that comes to, as sentences.
@@ -127,7 +138,7 @@ fn revoke(context: &Context, report: &ReportDir) -> Result<String> {
         bail!("{short} has no answer that could be taken back");
     }
     write(context, report, Answer::Revoked, None, How::Command)?;
-    report.remove_file(OUTGOING)?;
+    withdraw(report)?;
     Ok(match delivery(report)? {
         Some(Delivery { state: DeliveryState::Sent, sent, remote_id, .. }) => format!(
             "The answer for {short} is taken back, but the report was sent on {} as {}: the server still has it.",
@@ -141,7 +152,7 @@ fn revoke(context: &Context, report: &ReportDir) -> Result<String> {
     })
 }
 
-/// Takes back what a rule answered that is no longer in force, unless the report is with the server already: the
+/// Takes back what a rule answered that is no longer in force, or whose time is over, unless the report is with the server already: the
 /// question is open again.
 ///
 /// # Errors
@@ -152,11 +163,14 @@ pub fn lapse(context: &Context, report: &ReportDir, consent: &schema::Consent) -
         return Ok(false);
     }
     let (answers, _) = StandingAnswers::load(&context.places);
-    if policy::stands(&context.settings, &answers, &report.report()?.program.name, consent).is_ok() {
+    let by_rule = matches!(consent.how, How::Policy(_));
+    let over = consent.expires.as_deref().is_some_and(|end| receipt::is_over(end, Timestamp::now()));
+    let program = report.report()?.program.name;
+    if !(by_rule && over) && policy::stands(&context.settings, &answers, &program, consent).is_ok() {
         return Ok(false);
     }
     report.remove_file(CONSENT)?;
-    report.remove_file(OUTGOING)?;
+    withdraw(report)?;
     Ok(true)
 }
 
@@ -166,6 +180,15 @@ pub fn lapse(context: &Context, report: &ReportDir, consent: &schema::Consent) -
 /// `consent.json` cannot be read or understood.
 pub fn read(report: &ReportDir) -> Result<Option<schema::Consent>> {
     parse(report, CONSENT)
+}
+
+/// What was agreed to when a report was sent. A yes that was taken back since leaves no receipt, and one for another report
+/// is none.
+pub fn sent_receipt(report: &ReportDir) -> Option<Receipt> {
+    match read(report).ok()??.answer {
+        Answer::Granted(receipt) if receipt.report == report.id() => Some(receipt),
+        _ => None,
+    }
 }
 
 /// What became of sending a report, where it was tried.
@@ -227,12 +250,18 @@ fn write(
 ) -> Result<()> {
     let asked = matches!(how, How::Prompt | How::Notification);
     let language = if asked { context.words.language().code() } else { "" };
+    let now = Timestamp::now();
+    let expires = match answer {
+        Answer::Granted(_) => jiff::SignedDuration::try_from(context.settings.consent.expires).ok(),
+        Answer::Denied | Answer::Revoked => None,
+    };
     let consent = schema::Consent {
         report: report.id(),
         answer,
         who: who(),
         how,
-        when: to_the_second(Timestamp::now()),
+        when: to_the_second(now),
+        expires: expires.and_then(|time| now.checked_add(time).ok()).map(to_the_second),
         wording: schema::WORDING,
         language: language.to_owned(),
         question,

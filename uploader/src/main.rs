@@ -59,6 +59,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Send(send) => send::run(&context, &send),
         Command::Agent(agent) => agent::run(&context, &agent),
         Command::Forget(forget) => commands::forget::run(&context, &forget),
+        Command::Key(key) => commands::key::run(&context, &key),
         Command::Snapshot(snapshot) => commands::capture::snapshot(&context, &snapshot),
         Command::Import(import) => commands::capture::import(&context, &import),
         Command::Vacuum => commands::vacuum::run(&context),

@@ -4,17 +4,18 @@
 //! applies the administrator's cap. Both `preview` and the answer that grants call [`prepare`], so that what
 //! was shown is what leaves.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{Cursor, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use foretrace_report::bundle::{BundleReader, REPORT};
-use foretrace_report::receipt::{Destination, Receipt};
+use foretrace_report::receipt::{Destination, Protocol, Receipt};
 use foretrace_report::text::escape;
 use foretrace_report::wire;
 use foretrace_report::{Class, ClassSet, Preset, Report};
-use foretrace_store::{ReportDir, SALT, Settings};
+use foretrace_store::{OUTGOING, Recipient, ReportDir, SALT, SEALED_OUTGOING, Settings};
 use nix::unistd::{Uid, User};
 
 use crate::arguments::{Grant, Preview};
@@ -39,6 +40,7 @@ const GENERIC_HOSTS: [&str; 6] =
 /// # Errors
 /// A report that cannot be read, or that belongs to another user.
 pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Result<Outgoing> {
+    addressee(settings)?;
     let salt = salt(report)?;
     let mut bundle = report.bundle()?;
     let rules = Rules {
@@ -47,6 +49,62 @@ pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Re
         comment: comment::read(report)?,
     };
     Ok(redact(&mut bundle, classes, &salt, &rules)?)
+}
+
+/// What is kept until it leaves, and the receipt for it.
+pub struct Packed<'a> {
+    /// The file's name in the report's directory.
+    pub name: &'static str,
+    /// `outgoing.zip`, or the same encrypted.
+    pub bytes: Cow<'a, [u8]>,
+    /// The receipt.
+    pub receipt: Receipt,
+}
+
+/// Makes of `outgoing.zip` what leaves for `destination`: the same bytes, or those encrypted to the key that it names.
+///
+/// # Errors
+/// An `outgoing.zip` that is no container, or a key that is none.
+pub fn pack<'a>(
+    report: &ReportDir,
+    destination: &Destination,
+    classes: ClassSet,
+    outgoing: &'a Outgoing,
+) -> Result<Packed<'a>> {
+    let receipt = receipt::issue(report.id(), destination, classes, &outgoing.bytes)?;
+    let Some(key) = &destination.recipient else {
+        return Ok(Packed { name: OUTGOING, bytes: Cow::Borrowed(&outgoing.bytes), receipt });
+    };
+    let recipient: Recipient = key.parse().map_err(anyhow::Error::msg)?;
+    let mut sealed = Vec::new();
+    recipient.seal(&mut outgoing.bytes.as_slice(), &mut sealed).context("it cannot be encrypted")?;
+    let receipt = receipt::seal(receipt, &salt(report)?.erasure_digest(), &sealed)?;
+    Ok(Packed { name: SEALED_OUTGOING, bytes: Cow::Owned(sealed), receipt })
+}
+
+/// The key that everything which leaves is encrypted to, where the administrator names one.
+///
+/// # Errors
+/// A key that is none, or a dialect whose servers have to read what they get: better that nothing leaves than that
+/// something leaves in plain.
+pub fn addressee(settings: &Settings) -> Result<Option<&Recipient>> {
+    let Some(addressee) = &settings.privacy.recipient else { return Ok(None) };
+    let place = || format!("{}:{}", escape(&addressee.file.display().to_string()), addressee.line);
+    let protocol = settings.upload.protocol;
+    match &addressee.key {
+        Ok(_) if protocol != Protocol::Foretrace => bail!(
+            "{}: Recipient= encrypts what leaves, and a server that speaks {} could not read it: only \
+             Protocol=foretrace carries encrypted reports",
+            place(),
+            protocol.name()
+        ),
+        Ok(key) => Ok(Some(key)),
+        Err(text) => bail!(
+            "{}: Recipient={} is no public key of age's, such as age1…; nothing leaves until it is corrected",
+            place(),
+            escape(text)
+        ),
+    }
 }
 
 /// The classes that anybody may grant here: the administrator's limit, and what the dialect can carry.
@@ -100,8 +158,9 @@ pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
     let destination = Destination {
         url: context.settings.upload.url.clone().unwrap_or_default(),
         protocol: context.settings.upload.protocol,
+        recipient: addressee(&context.settings)?.map(Recipient::to_string),
     };
-    let receipt = receipt::issue(report.id(), &destination, classes, &outgoing.bytes)?;
+    let receipt = pack(&report, &destination, classes, &outgoing)?.receipt;
     let to_output = arguments.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     match arguments.output.as_deref() {
         Some(_) if to_output => {
@@ -152,6 +211,9 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt, words: &Words) -> String
     };
     line(words.tell("preview-would-leave", &[("classes", &receipt.classes.to_string())]));
     line(words.tell("preview-to", &[("place", &place)]));
+    if let Some(key) = &receipt.destination.recipient {
+        line(words.tell("preview-encrypted", &[("key", &escape(key))]));
+    }
     for part in &receipt.body {
         line(format!("  {:<28} {:>10}  {}", part.name, size(part.bytes), part.classes));
     }
@@ -227,6 +289,7 @@ fn account(outgoing: &Outgoing, receipt: &Receipt) -> serde_json::Value {
         "sha256": receipt.outgoing_sha256,
         "bytes": receipt.outgoing_bytes,
         "body": receipt.body,
+        "sealed": receipt.sealed,
         "parts": outgoing.report.parts,
         "removed": removed,
         "withheld": withheld,
@@ -235,6 +298,10 @@ fn account(outgoing: &Outgoing, receipt: &Receipt) -> serde_json::Value {
 
 /// What stands in the parts that were made for this dialect, line by line, read back from the body itself.
 fn made(outgoing: &[u8], receipt: &Receipt) -> Vec<(&'static str, Vec<String>)> {
+    if receipt.sealed.is_some() {
+        // Nothing of it is made but a description, whose digest is another at every encryption.
+        return Vec::new();
+    }
     let plan = wire::plan(receipt.destination.protocol, &mut Cursor::new(outgoing), &receipt.outgoing_sha256);
     let Ok(plan) = plan else { return Vec::new() };
     wire::made(&plan).map(|(name, content)| (name, legible(name, content))).collect()

@@ -86,7 +86,7 @@ mod tests {
 
     fn settings(default: Standing, max: Class, lock: bool) -> Settings {
         let mut settings = Settings::default();
-        settings.consent = foretrace_store::settings::Consent { default, max, lock };
+        settings.consent = foretrace_store::settings::Consent { default, max, lock, ..settings.consent };
         settings
     }
 

@@ -6,9 +6,11 @@
 //! receipt's. What is then sent is read a second time from the held file, in pieces of a mebibyte, each checked
 //! against the receipt in the very buffer that is handed on. Nothing here opens a file or a socket.
 
+mod comment;
 mod erasure;
 mod held;
 mod inquiry;
+mod sealed;
 mod verified;
 
 use std::fs::File;
@@ -19,11 +21,14 @@ use foretrace_report::receipt::{Answer, BodyPart, Consent, Destination, Phase, P
 use foretrace_report::text::escape;
 use foretrace_report::wire::{self, Content, Piece, Plan};
 use foretrace_report::{Class, ClassSet, ReportId};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+pub use comment::{comment, issue_comment};
 pub use erasure::{erase, issue_erasure};
 use held::Held;
 pub use inquiry::inquire;
+pub use sealed::seal;
 pub use verified::{Agreed, Load, Torn, Verified};
 
 /// Writes the receipt for these bytes.
@@ -67,6 +72,7 @@ pub fn check(
     report: ReportId,
     outgoing: File,
     destination: &Destination,
+    now: Timestamp,
 ) -> Result<Agreed, Refusal> {
     let granted = match &consent.answer {
         Answer::Granted(receipt) => receipt,
@@ -77,8 +83,14 @@ pub fn check(
         Phase::Question => consent.question.as_ref().ok_or(Refusal::NoQuestion)?,
         _ => granted,
     };
+    if consent.expires.as_deref().is_some_and(|end| is_over(end, now)) {
+        return Err(Refusal::Expired(consent.expires.clone().unwrap_or_default()));
+    }
     if consent.report != report || receipt.report != report || receipt.phase != phase {
         return Err(Refusal::OtherReport);
+    }
+    if receipt.destination.recipient != destination.recipient {
+        return Err(Refusal::OtherRecipient);
     }
     if receipt.destination != *destination {
         return Err(Refusal::OtherDestination {
@@ -87,14 +99,25 @@ pub fn check(
         });
     }
     let mut held = Held::new(outgoing).map_err(BundleError::from)?;
-    if receipt.outgoing_bytes != held.length() {
+    let sealed = receipt.sealed.as_ref();
+    if sealed.is_some() != destination.recipient.is_some() {
+        return Err(Refusal::OtherBody);
+    }
+    let (bytes, sha256) = match sealed {
+        Some(sealed) => (sealed.bytes, &sealed.sha256),
+        None => (receipt.outgoing_bytes, &receipt.outgoing_sha256),
+    };
+    if bytes != held.length() {
         return Err(Refusal::Changed);
     }
     let whole = whole(&mut held)?;
-    if receipt.outgoing_sha256 != whole.sha256 {
+    if *sha256 != whole.sha256 {
         return Err(Refusal::Changed);
     }
-    let survey = Survey::over(whole, destination.protocol, phase, &mut held)?;
+    let survey = match sealed {
+        Some(sealed) => Survey::sealed(whole, receipt, sealed, &mut held)?,
+        None => Survey::over(whole, destination.protocol, phase, &mut held)?,
+    };
     if survey.parts != receipt.body {
         return Err(Refusal::OtherBody);
     }
@@ -114,6 +137,15 @@ pub enum Refusal {
     /// The yes was taken back.
     #[error("the agreement to send it was taken back")]
     Revoked,
+    /// The yes was one for a time that is over.
+    #[error("the agreement to send it ended on {}: answer again with `foretrace consent`", escape(.0))]
+    Expired(String),
+    /// The settings name another key to encrypt to, or none, or now name one.
+    #[error(
+        "the key that it is to be encrypted to ([Privacy] Recipient=) is another one than when it was agreed to: answer \
+         again with `foretrace consent`"
+    )]
+    OtherRecipient,
     /// The answer is one for another report.
     #[error("the receipt beside it is one for another report: answer again with `foretrace consent`")]
     OtherReport,
@@ -173,6 +205,11 @@ impl Survey {
             Phase::Question => wire::question::plan(source)?,
             _ => wire::plan(protocol, source, &whole.sha256)?,
         };
+        Survey::along(whole, plan, source)
+    }
+
+    /// What a plan comes to over a source that has been read already.
+    fn along<R: Read + Seek>(whole: BodyPart, plan: Plan, source: &mut R) -> Result<Survey, BundleError> {
         let part = |piece: &Piece| match piece.content {
             // Read once, however often it is a part.
             Content::Outgoing => {
@@ -198,9 +235,15 @@ impl Survey {
             classes,
             outgoing_sha256: self.sha256,
             outgoing_bytes: self.bytes,
+            sealed: None,
             body: self.parts,
         }
     }
+}
+
+/// Whether `end` is past. A time that cannot be read is no reason to send: the answer may have been one for yesterday.
+pub fn is_over(end: &str, now: Timestamp) -> bool {
+    end.parse().map_or(true, |end: Timestamp| end <= now)
 }
 
 fn whole<R: Read + Seek>(source: &mut R) -> Result<BodyPart, BundleError> {
@@ -252,7 +295,7 @@ pub mod samples {
     }
 
     pub fn destination(url: &str) -> Destination {
-        Destination { url: url.into(), protocol: Protocol::Socorro }
+        Destination { url: url.into(), protocol: Protocol::Socorro, recipient: None }
     }
 
     pub fn consent(receipt: Receipt) -> Consent {
@@ -264,6 +307,7 @@ pub mod samples {
             when: "2026-01-01T00:00:00Z".into(),
             wording: 1,
             language: String::new(),
+            expires: None,
             question: None,
         }
     }
@@ -277,7 +321,7 @@ pub mod samples {
     pub fn agreed_to(protocol: Protocol, url: &str, zip: &[u8]) -> Agreed {
         let there = Destination { protocol, ..destination(url) };
         let consent = consent(issue(id(1), &there, Preset::ALL[5].classes(), zip).unwrap());
-        check(&consent, Phase::Report, id(1), file(zip), &there).unwrap()
+        check(&consent, Phase::Report, id(1), file(zip), &there, Timestamp::now()).unwrap()
     }
 
     pub fn agreed(url: &str) -> Agreed {

@@ -8,6 +8,8 @@ mod attempt;
 mod crew;
 mod progress;
 
+pub use crew::obstacle;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 

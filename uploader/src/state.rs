@@ -30,6 +30,14 @@ impl State {
         State { consent: document(report, CONSENT), delivery: document(report, DELIVERY) }
     }
 
+    /// The version in which the problem is mended, where a server said so.
+    pub fn fixed_in(&self) -> Option<&str> {
+        match &self.delivery {
+            Document::Present(delivery) => delivery.known.as_ref()?.fixed_in.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The answer in a word: `none`, `granted`, `denied`, `revoked` or `damaged`.
     pub fn consent_word(&self) -> &'static str {
         match &self.consent {

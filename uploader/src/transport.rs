@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foretrace_report::text::escape;
+use foretrace_store::settings::Upload;
 use reqwest::header::{CONTENT_LENGTH, HeaderName};
 use reqwest::{Body, Certificate, Client, Method, Response, redirect};
 use tokio::runtime::Runtime;
@@ -96,6 +97,15 @@ impl Transport {
     pub fn new(manner: Manner, budget: Arc<Budget>) -> io::Result<Transport> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Transport { manner, budget, runtime, near: None, far: None })
+    }
+
+    /// For one small request, as the administrator's settings have it.
+    ///
+    /// # Errors
+    /// The system has no threads or timers.
+    pub fn for_one(upload: &Upload) -> io::Result<Transport> {
+        let manner = Manner { certificates: upload.certificates.clone(), ..Manner::default() };
+        Transport::new(manner, Arc::new(Budget::new(upload.rate)))
     }
 
     /// Makes a request that somebody agreed to, once. `progress` is told how many bytes have been handed over.

@@ -125,6 +125,8 @@ info-code = , Code { $code }
 info-at = , bei { $address }
 info-system = System
 info-signature = Signatur
+info-fixed = Behoben
+info-fixed-in = in { $version }: aktualisieren?
 info-user = Benutzer
 info-kept-in = Liegt in
 info-answer = Antwort
@@ -215,6 +217,8 @@ state-refused = abgelehnt
 
 ## Die Liste. Die Titel der Spalten sind acht Wörter.
 list-columns = ID ZEIT PROGRAMM WAS GRÖSSE ANTWORT VERSAND SIGNATUR
+list-encrypted = verschlüsselt
+list-fixed = in { $version } behoben: aktualisieren?
 list-none = es gibt keine Berichte; `foretrace status` sagt, ob Abstürze aufgefangen werden
 list-none-fits = kein Bericht passt; `foretrace list` ohne Angaben zeigt alle
 list-others = und noch { $count } auf dieselbe Weise, zuletzt { $last }
@@ -228,6 +232,13 @@ status-crashes = Abstürze
 status-lost = Verloren
 status-settings = Regeln
 status-problem = Problem
+status-next-attempt = nächster Versuch { $when }
+status-waits-for-network = wartet auf ein anderes Netz (foretrace send --now wartet nicht)
+status-leaves-next = geht mit dem nächsten foretrace send fort
+status-more-waiting = und noch { $count }: foretrace status --json
+status-key = Schlüssel
+status-no-key = keiner, Ihre Berichte liegen deshalb im Klartext hier: foretrace key --create legt einen an
+status-encrypted = Berichte werden mit Ihrem verschlüsselt
 status-nothing = noch nichts
 status-no-server = keiner; setzen Sie Url= in [Upload] von /etc/foretrace.conf
 status-caught = werden von foretrace aufgefangen
@@ -242,6 +253,7 @@ status-lost-crashes = { $count ->
 preview-nowhere = noch niemanden, denn kein Server ist eingestellt ([Upload] Url=)
 preview-would-leave = Mit { $classes } ginge fort:
 preview-to = {"  "}an: { $place }
+preview-encrypted = {"  "}verschlüsselt für { $key }: nur wer den Schlüssel dazu hat, kann es lesen, der Server nicht
 preview-outgoing = In outgoing.zip (sha256 { $digest }):
 preview-in = In { $name }:
 preview-comment = Ihr Kommentar, wie Sie ihn geschrieben haben: { $comment }

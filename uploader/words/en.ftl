@@ -125,6 +125,8 @@ info-code = , code { $code }
 info-at = , at { $address }
 info-system = System
 info-signature = Signature
+info-fixed = Fixed
+info-fixed-in = in { $version }: update?
 info-user = User
 info-kept-in = Kept in
 info-answer = Answer
@@ -215,6 +217,8 @@ state-refused = refused
 
 ## The list. The columns' titles are eight words.
 list-columns = ID TIME PROGRAM WHAT SIZE CONSENT DELIVERY SIGNATURE
+list-encrypted = encrypted
+list-fixed = fixed in { $version }: update?
 list-none = there are no reports; `foretrace status` says whether crashes are caught
 list-none-fits = no report fits; `foretrace list` without arguments shows all of them
 list-others = and { $count } more in the same way, the last { $last }
@@ -228,6 +232,13 @@ status-crashes = Crashes
 status-lost = Lost
 status-settings = Settings
 status-problem = Problem
+status-next-attempt = next attempt { $when }
+status-waits-for-network = waits for another network (foretrace send --now does not)
+status-leaves-next = leaves with the next foretrace send
+status-more-waiting = and { $count } more: foretrace status --json
+status-key = Key
+status-no-key = none, so your reports lie here in plain: foretrace key --create makes one
+status-encrypted = reports are encrypted to yours
 status-nothing = nothing yet
 status-no-server = none; set Url= in [Upload] of /etc/foretrace.conf
 status-caught = caught by foretrace
@@ -242,6 +253,7 @@ status-lost-crashes = { $count ->
 preview-nowhere = nowhere yet: no server is set ([Upload] Url=)
 preview-would-leave = Would leave, with { $classes } granted:
 preview-to = {"  "}to { $place }
+preview-encrypted = {"  "}encrypted to { $key }: only who has its key can read it, not the server
 preview-outgoing = In outgoing.zip (sha256 { $digest }):
 preview-in = In { $name }:
 preview-comment = Your comment, as you wrote it: { $comment }

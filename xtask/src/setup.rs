@@ -17,6 +17,7 @@ pub const TO_BUILD: &[Need] = &[Need { package: "gcc", purpose: "the C parts" },
 
 /// What the tests need on top.
 pub const TO_TEST: &[Need] = &[
+    Need { package: "age", purpose: "to open what is encrypted with the reference program" },
     Need { package: "binutils", purpose: "to strip victims and split off their debug information" },
     Need { package: "babeltrace2", purpose: "to read exported trails with the reference reader" },
     Need { package: "chromium", purpose: "to open the report's page" },

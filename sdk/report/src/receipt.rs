@@ -31,6 +31,9 @@ pub struct Consent {
     /// The language that it was asked in, such as `de`; empty where nothing was asked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub language: String,
+    /// When a yes ends, RFC 3339 in UTC; one that does not say so does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// The receipt for the question that may go before the report, where one may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Receipt>,
@@ -77,8 +80,22 @@ pub struct Receipt {
     pub outgoing_sha256: String,
     /// Size of `outgoing.zip`.
     pub outgoing_bytes: u64,
+    /// What leaves in place of `outgoing.zip`, where that is encrypted first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
     /// Every part of the HTTP body, in order.
     pub body: Vec<BodyPart>,
+}
+
+/// An `outgoing.zip` encrypted to the recipient that the destination names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// sha256 of the encrypted bytes, in hex.
+    pub sha256: String,
+    /// How many they are.
+    pub bytes: u64,
+    /// sha256 of the token that erases the report, in hex: a server cannot read the one inside.
+    pub erasure: String,
 }
 
 /// A server and the dialect it speaks.
@@ -88,6 +105,9 @@ pub struct Destination {
     pub url: String,
     /// The dialect.
     pub protocol: Protocol,
+    /// The public key, as age writes it, that everything for this server is encrypted to; none where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
 }
 
 /// A crash server's dialect.
@@ -133,6 +153,8 @@ pub enum Phase {
     Question,
     /// The request to erase the report there.
     Erasure,
+    /// What the person wrote about it after it was sent.
+    Comment,
 }
 
 /// `symbols.json`: the receipts for asking for names that a report lacks, one a server.

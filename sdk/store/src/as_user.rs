@@ -1,4 +1,4 @@
-//! Opening a user's file for root: in a child that has become that user.
+//! What root does among a user's files, in a child that has become that user: opening one, knocking at a socket.
 //!
 //! Root never follows a name in a directory that belongs to somebody else. The child has the user's rights and nothing
 //! more, opens one file without following a link, passes the descriptor back and ends. It may hang (the user may have
@@ -10,21 +10,53 @@ use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrLike as _, UnixAddr, recvmsg,
+    socketpair,
 };
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use crate::incoming::Owner;
 
 /// How long the child may take, in milliseconds.
 const PATIENCE: u16 = 3000;
+/// How long a knock may take: looks at whether it is over, and the time between them.
+const KNOCKS: u32 = 50;
+const BREATH: Duration = Duration::from_millis(10);
+
+/// Connects to the socket at `path`, says nothing and goes away, all with the rights of `user`. Nothing comes of it where
+/// nobody listens.
+///
+/// # Errors
+/// A path that is too long for a socket, or a system without processes.
+pub(crate) fn knock(path: &Path, user: Owner) -> io::Result<()> {
+    let address = UnixAddr::new(path)?;
+    // SAFETY: the child makes raw system calls on memory prepared here and then ends; so no lock that another thread held
+    // at the fork is ever waited for.
+    match unsafe { fork() }? {
+        ForkResult::Child => become_and_knock(user, &address),
+        ForkResult::Parent { child } => {
+            for _ in 0..KNOCKS {
+                match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+                    WaitStatus::StillAlive => std::thread::sleep(BREATH),
+                    _ => return Ok(()),
+                }
+            }
+            // It waits for the user's own file system. If it cannot even be killed, it is left to init.
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));
+            Ok(())
+        }
+    }
+}
 
 /// Opens `path` (no link in it, nothing above `shelf`) for reading, with the rights of `user`.
 pub(crate) fn open(shelf: BorrowedFd<'_>, user: Owner, path: &str) -> io::Result<File> {
@@ -86,6 +118,22 @@ fn become_and_open(shelf: RawFd, user: Owner, path: &CString, to: RawFd) -> ! {
         Err(errno) => (None, errno),
     };
     send(to, descriptor, errno);
+    // SAFETY: _exit takes no pointers and runs no handlers.
+    unsafe { libc::_exit(0) }
+}
+
+/// The child that knocks.
+///
+/// # Signal safety
+/// Runs between fork and exit: raw system calls only, no allocation, no lock.
+fn become_and_knock(user: Owner, address: &UnixAddr) -> ! {
+    if become_user(user).is_ok() {
+        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: integers only.
+        let socket = unsafe { libc::socket(libc::AF_UNIX, kind, 0) };
+        // SAFETY: the address and its length belong together and outlive the call; a descriptor that is none is refused.
+        unsafe { libc::connect(socket, address.as_ptr().cast(), address.len()) };
+    }
     // SAFETY: _exit takes no pointers and runs no handlers.
     unsafe { libc::_exit(0) }
 }

@@ -161,14 +161,14 @@ impl Directory {
     }
 
     /// Removes a directory and everything in it, `last` after everything else; links are removed, not followed.
-    pub(crate) fn remove_tree(&self, name: &str, last: &str) -> Result<(), StoreError> {
+    pub(crate) fn remove_tree(&self, name: &str, last: &[&str]) -> Result<(), StoreError> {
         self.remove_level(name, last, DEPTH)
     }
 
-    fn remove_level(&self, name: &str, last: &str, depth: u32) -> Result<(), StoreError> {
+    fn remove_level(&self, name: &str, last: &[&str], depth: u32) -> Result<(), StoreError> {
         let tree = self.subdirectory(name)?;
         let mut names = tree.names()?;
-        names.sort_by_key(|entry| entry == last);
+        names.sort_by_key(|entry| last.contains(&entry.as_str()));
         for entry in names {
             match unlinkat(&tree.fd, entry.as_str(), UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}

@@ -1,6 +1,7 @@
 //! What can go wrong with a store, as sentences that a person can act on.
 
 use std::io;
+use std::path::PathBuf;
 
 use foretrace_report::ReportId;
 use foretrace_report::bundle::BundleError;
@@ -29,6 +30,17 @@ pub enum StoreError {
     /// The report's container is damaged.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// A file that should hold a key.
+    #[error("the key in {} is not used: {why}", escape(&.path.display().to_string()))]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A report that is encrypted, and cannot be opened here.
+    #[error("the report is encrypted, and cannot be opened: {0}")]
+    Sealed(String),
     /// Another user's report: only its owner may change or answer it.
     #[error("this report belongs to the user with ID {0}: only that user may change or answer it")]
     Foreign(u32),

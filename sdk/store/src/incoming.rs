@@ -5,16 +5,18 @@
 //! handed to a user.
 
 use std::fs::{File, TryLockError};
+use std::io::{self, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use foretrace_report::ReportId;
 use nix::fcntl::RenameFlags;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use crate::directory::{Directory, is_directory};
-use crate::report_dir::BUNDLE;
-use crate::{CoreSeat, Places, StoreError, random_id};
+use crate::report_dir::{BUNDLE, SEALED};
+use crate::{CoreSeat, Places, Recipient, StoreError, random_id, sealing};
 
 /// Which store a report goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct Incoming {
     // Held for as long as the writer lives: a directory whose lock is free has lost its writer.
     _lock: File,
     bundle: File,
+    // Whether the container is in memory only, to be encrypted before it gets a name.
+    concealed: bool,
     published: bool,
 }
 
@@ -69,6 +73,8 @@ pub struct Published {
     pub path: PathBuf,
     /// The space that it takes.
     pub bytes: u64,
+    /// The key that it was encrypted to, where it was.
+    pub sealed: Option<Recipient>,
     /// Why it is root's and not the owner's that was asked for, where that is so.
     pub fallback: Option<StoreError>,
 }
@@ -90,7 +96,32 @@ impl Incoming {
         sweep(&incoming);
         let (name, building, lock) = building_directory(&incoming)?;
         let bundle = building.create_file(BUNDLE)?;
-        Ok(Incoming { state, incoming, kind, name, building, _lock: lock, bundle, published: false })
+        Ok(Incoming {
+            state,
+            incoming,
+            kind,
+            name,
+            building,
+            _lock: lock,
+            bundle,
+            concealed: false,
+            published: false,
+        })
+    }
+
+    /// Keeps the container in memory until it is published, and encrypts it then to its owner's key, where `encrypt`
+    /// says so (`[Storage] Encrypt=`) and the owner has one. To be called before [`Incoming::bundle`].
+    ///
+    /// # Errors
+    /// The system has no memory that is a file.
+    pub fn conceal(mut self, encrypt: bool) -> Result<Incoming, StoreError> {
+        if encrypt {
+            let memory = memfd_create(BUNDLE, MFdFlags::MFD_CLOEXEC);
+            self.bundle = File::from(memory.map_err(|error| self.building.error(BUNDLE, error))?);
+            self.building.remove_file(BUNDLE)?;
+            self.concealed = true;
+        }
+        Ok(self)
     }
 
     /// The file for the report's container, readable and writable, at the same offset as every other handle of it.
@@ -117,36 +148,60 @@ impl Incoming {
     /// # Errors
     /// The report could not be placed at all; nothing is left of it.
     pub fn publish(mut self, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
-        self.bundle.sync_all().map_err(|e| self.building.error(BUNDLE, e))?;
-        let bytes = self.bundle.metadata().map_or(0, |it| it.blocks() * 512);
         let reports = match self.kind {
             // Everybody may pass to what is theirs; nobody may see who else has reports.
             StoreKind::System => own_directory(&self.state, "reports", 0o711)?,
             StoreKind::User => own_directory(&self.state, "reports", 0o700)?,
         };
         match self.place(&reports, id, owner) {
-            Ok(path) => Ok(Published { id, owner, path, bytes, fallback: None }),
+            Ok(published) => Ok(published),
             Err(error) if owner.uid != 0 && geteuid().is_root() => {
-                let path = self.place(&reports, id, Owner::ROOT)?;
-                Ok(Published { id, owner: Owner::ROOT, path, bytes, fallback: Some(error) })
+                let published = self.place(&reports, id, Owner::ROOT)?;
+                Ok(Published { fallback: Some(error), ..published })
             }
             Err(error) => Err(error),
         }
     }
 
-    fn place(&mut self, reports: &Directory, id: ReportId, owner: Owner) -> Result<PathBuf, StoreError> {
+    fn place(&mut self, reports: &Directory, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
         let shelf = own_shelf(reports, owner)?;
+        let sealed = if self.concealed { sealing::recipient_on(&shelf, owner) } else { None };
+        let bundle = self.settled(sealed.as_ref())?;
+        bundle.sync_all().map_err(|e| self.building.error(BUNDLE, e))?;
+        let bytes = bundle.metadata().map_or(0, |it| it.blocks() * 512);
         let (user, group) = (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
-        fchown(&self.bundle, user, group).map_err(|e| self.building.error(BUNDLE, e))?;
+        fchown(&bundle, user, group).map_err(|e| self.building.error(BUNDLE, e))?;
         fchown(&self.building, user, group).map_err(|e| self.incoming.error(&self.name, e))?;
         self.building.sync()?;
-        let id = id.to_string();
-        self.incoming.rename(&self.name, &shelf, &id, RenameFlags::RENAME_NOREPLACE)?;
+        let name = id.to_string();
+        self.incoming.rename(&self.name, &shelf, &name, RenameFlags::RENAME_NOREPLACE)?;
         // From here on the report is visible: a failing sync must not make it look lost.
         self.published = true;
         let _ = shelf.sync();
         let _ = self.incoming.sync();
-        Ok(shelf.path().join(id))
+        Ok(Published { id, owner, path: shelf.path().join(name), bytes, sealed, fallback: None })
+    }
+
+    /// The container as the file that it will be. One that was in memory gets its file here.
+    fn settled(&self, sealed: Option<&Recipient>) -> Result<File, StoreError> {
+        if !self.concealed {
+            return self.bundle();
+        }
+        // An earlier try may have been for another owner.
+        for name in [BUNDLE, SEALED] {
+            match self.building.remove_file(name) {
+                Err(error) if !error.is_missing() => return Err(error),
+                _ => {}
+            }
+        }
+        let name = if sealed.is_some() { SEALED } else { BUNDLE };
+        let file = self.building.create_file(name)?;
+        let mut plain = self.bundle()?;
+        let written = plain.rewind().and_then(|()| match sealed {
+            Some(recipient) => recipient.seal(&mut plain, &file),
+            None => io::copy(&mut plain, &mut &file).map(drop),
+        });
+        written.map_err(|error| self.building.error(name, error)).map(|()| file)
     }
 }
 
@@ -154,7 +209,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.published {
             // What cannot be removed now, the next writer's sweep removes.
-            let _ = self.incoming.remove_tree(&self.name, BUNDLE);
+            let _ = self.incoming.remove_tree(&self.name, &[BUNDLE, SEALED]);
         }
     }
 }
@@ -226,7 +281,7 @@ pub(crate) fn sweep(incoming: &Directory) {
         match incoming.stat(&name) {
             Ok(stat) if is_directory(&stat) => {
                 if let Some(_lock) = abandoned(&name) {
-                    let _ = incoming.remove_tree(&name, BUNDLE);
+                    let _ = incoming.remove_tree(&name, &[BUNDLE, SEALED]);
                 }
             }
             _ => {}

@@ -18,6 +18,7 @@ pub mod lost;
 pub mod places;
 pub mod quantity;
 pub mod report_dir;
+pub mod sealing;
 pub mod settings;
 pub mod shelf;
 pub mod slots;
@@ -31,14 +32,24 @@ pub use incoming::{Incoming, Owner, Published, StoreKind};
 pub use lock::UploaderLock;
 pub use places::Places;
 pub use report_dir::{
-    BUNDLE, COMMENT, CONSENT, DELIVERY, ERASURE, NAMES, OUTGOING, ReportDir, SALT, SYMBOLS,
+    BUNDLE, COMMENT, CONSENT, DELIVERY, ERASURE, LATE_COMMENT, NAMES, OUTGOING, ReportDir, SALT, SEALED,
+    SEALED_OUTGOING, SYMBOLS,
 };
+pub use sealing::{Key, Recipient};
 pub use settings::{Settings, Warning};
 pub use shelf::{Listing, Store};
 pub use tally::{Admission, Candidate, Counted, CrashKey, admit, settle};
 pub use vacuum::{Vacuumed, enforce, vacuum};
 
 use foretrace_report::ReportId;
+
+/// Wakes whoever asks a user about their reports, where their session has somebody for that. What goes wrong with it is worth
+/// no word: everybody who asks also looks by themselves.
+pub fn knock(places: &Places, owner: Owner) {
+    if owner.uid != 0 {
+        let _ = as_user::knock(&places.agent_socket(owner.uid), owner);
+    }
+}
 
 /// Draws a new report's name from the kernel.
 ///

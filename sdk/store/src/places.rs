@@ -13,6 +13,7 @@ use nix::unistd::{User, geteuid};
 pub struct Places {
     root: PathBuf,
     user_state: PathBuf,
+    user_settings: PathBuf,
     user_runtime: Option<PathBuf>,
 }
 
@@ -47,12 +48,12 @@ impl Places {
     ) -> Places {
         // The base directory specification: relative paths in these variables are ignored.
         let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let user_state = absolute("XDG_STATE_HOME").unwrap_or_else(|| {
-            let home = absolute("HOME").or_else(home).unwrap_or_else(|| PathBuf::from("/"));
-            home.join(".local/state")
-        });
+        let home = absolute("HOME").or_else(home).unwrap_or_else(|| PathBuf::from("/"));
+        let user_state = absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state"));
+        let user_settings = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
         Places {
             user_state: below(root, &user_state).join("foretrace"),
+            user_settings: below(root, &user_settings).join("foretrace"),
             user_runtime: absolute("XDG_RUNTIME_DIR").map(|path| below(root, &path)),
             root: root.to_path_buf(),
         }
@@ -76,6 +77,16 @@ impl Places {
     /// This user's own state: reports made without the system package, standing answers.
     pub fn user_state(&self) -> PathBuf {
         self.user_state.clone()
+    }
+
+    /// The socket that starts a user's agent, where their session has one.
+    pub fn agent_socket(&self, uid: u32) -> PathBuf {
+        self.root.join(format!("run/user/{uid}/foretrace-agent.sock"))
+    }
+
+    /// The secret half of this user's key.
+    pub fn identity(&self) -> PathBuf {
+        self.user_settings.join("identity")
     }
 
     /// This user's run-time directory, where the session has one.
@@ -114,7 +125,13 @@ mod tests {
     fn everything_lies_below_the_root_that_was_given() {
         let places =
             places("/tmp/r", &[("XDG_STATE_HOME", "/home/a/state"), ("XDG_RUNTIME_DIR", "/run/user/7")]);
-        let mut all = vec![places.state(), places.runtime(), places.user_state(), places.main_settings()];
+        let mut all = vec![
+            places.state(),
+            places.runtime(),
+            places.user_state(),
+            places.identity(),
+            places.main_settings(),
+        ];
         all.extend(places.user_runtime());
         all.extend(places.settings_directories());
         assert!(all.iter().all(|path| path.starts_with("/tmp/r")), "{all:?}");

@@ -6,23 +6,31 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use foretrace_report::bundle::{BundleReader, Limits};
 use foretrace_report::{Report, ReportId};
 
 use crate::directory::{Directory, on_disk, read_limited, require_regular};
+use nix::sys::stat::FileStat;
+
 use crate::incoming::{Owner, StoreKind};
+use crate::sealing::{Content, Keyring, Recipient};
 use crate::tally::{self, Counted};
 use crate::{CORE, StoreError, as_user};
 
 /// The report itself; written once, never changed.
 pub const BUNDLE: &str = "bundle.zip";
+/// The same, encrypted to its user's key: one of both is there.
+pub const SEALED: &str = "bundle.zip.age";
 /// The answer, and the receipt in it.
 pub const CONSENT: &str = "consent.json";
 /// What became of sending.
 pub const DELIVERY: &str = "delivery.json";
 /// The bytes that were agreed to.
 pub const OUTGOING: &str = "outgoing.zip";
+/// The same, encrypted to the key that the settings name.
+pub const SEALED_OUTGOING: &str = "outgoing.zip.age";
 /// What this report's pseudonyms are made with.
 pub const SALT: &str = "salt";
 
@@ -32,20 +40,27 @@ pub const ERASURE: &str = "erasure.json";
 pub const SYMBOLS: &str = "symbols.json";
 /// Names that were found later.
 pub const NAMES: &str = "names.json";
+/// The receipt for the comment that was sent after the report.
+pub const LATE_COMMENT: &str = "comment.json";
 /// What the person wrote about it.
 pub const COMMENT: &str = "comment.txt";
 
 /// The files of a report directory that may change, and how long each may be.
-const CHANGEABLE: [(&str, u64); 8] = [
+const CHANGEABLE: [(&str, u64); 10] = [
     (CONSENT, 64 << 20),
     (DELIVERY, 1 << 20),
     (OUTGOING, 2 << 30),
+    (SEALED_OUTGOING, 2 << 30),
     (SALT, 4096),
     (ERASURE, 1 << 20),
+    (LATE_COMMENT, 1 << 20),
     (COMMENT, 4096),
     (SYMBOLS, 1 << 20),
     (NAMES, 64 << 20),
 ];
+
+/// A report's container, opened.
+pub type Bundle = BundleReader<Box<dyn Content>>;
 
 /// A report in a store.
 #[derive(Clone, Debug)]
@@ -56,6 +71,8 @@ pub struct ReportDir {
     shelf: Arc<Directory>,
     // Whether the reader is root and the report another user's.
     foreign: bool,
+    sealed: bool,
+    keys: Arc<Keyring>,
     modified: (i64, i64),
     bytes: u64,
 }
@@ -68,21 +85,38 @@ impl ReportDir {
         owner: Owner,
         kind: StoreKind,
         foreign: bool,
+        keys: &Arc<Keyring>,
     ) -> Result<ReportDir, StoreError> {
         let name = id.to_string();
-        let mut report =
-            ReportDir { id, owner, kind, shelf: Arc::clone(shelf), foreign, modified: (0, 0), bytes: 0 };
-        let stat = if foreign {
-            let stat =
-                require_regular(report.open_file(BUNDLE)?).map_err(|why| report.untrusted(BUNDLE, why))?;
-            report.bytes = on_disk(&stat);
-            stat
-        } else {
-            report.bytes = shelf.size_of(&name);
-            shelf.subdirectory(&name)?.stat(BUNDLE)?
+        let mut report = ReportDir {
+            id,
+            owner,
+            kind,
+            shelf: Arc::clone(shelf),
+            foreign,
+            sealed: false,
+            keys: Arc::clone(keys),
+            modified: (0, 0),
+            bytes: 0,
         };
+        let stat = match report.stat(BUNDLE) {
+            Err(error) if error.is_missing() => {
+                report.sealed = true;
+                // Where neither is there, it is the container that is missed.
+                report.stat(SEALED).map_err(|other| if other.is_missing() { error } else { other })?
+            }
+            other => other?,
+        };
+        report.bytes = if foreign { on_disk(&stat) } else { shelf.size_of(&name) };
         report.modified = (stat.st_mtime, stat.st_mtime_nsec);
         Ok(report)
+    }
+
+    fn stat(&self, name: &str) -> Result<FileStat, StoreError> {
+        match self.foreign {
+            true => require_regular(self.open_file(name)?).map_err(|why| self.untrusted(name, why)),
+            false => self.own()?.stat(name),
+        }
     }
 
     /// The report's name.
@@ -124,16 +158,68 @@ impl ReportDir {
     ///
     /// # Errors
     /// It cannot be opened, is no regular file, or is damaged.
-    pub fn bundle(&self) -> Result<BundleReader<File>, StoreError> {
-        Ok(BundleReader::open(self.bundle_file()?, Limits::default())?)
+    pub fn bundle(&self) -> Result<Bundle, StoreError> {
+        Ok(BundleReader::open(self.content()?, Limits::default())?)
     }
 
-    /// The container as a file.
+    /// The container's bytes, decrypted where they are not plain.
+    ///
+    /// # Errors
+    /// It cannot be opened, is no regular file, or its key is not there.
+    pub fn content(&self) -> Result<Box<dyn Content>, StoreError> {
+        let file = self.bundle_file()?;
+        if !self.sealed {
+            return Ok(Box::new(file));
+        }
+        if self.foreign {
+            let why = format!("only the user with ID {} has its key", self.owner.uid);
+            return Err(StoreError::Sealed(why));
+        }
+        // Decrypted in pieces of 64 KiB: a larger buffer before it would be read twice.
+        let opened = self.keys.key()?.open(file).map_err(StoreError::Sealed)?;
+        Ok(Box::new(opened))
+    }
+
+    /// The container as the file that it is, encrypted or not.
     ///
     /// # Errors
     /// It cannot be opened or is no regular file.
     pub fn bundle_file(&self) -> Result<File, StoreError> {
-        self.open_file(BUNDLE)
+        self.open_file(if self.sealed { SEALED } else { BUNDLE })
+    }
+
+    /// Whether it is encrypted to its user's key.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Encrypts a container that is plain; at every moment one of both is whole.
+    ///
+    /// # Errors
+    /// Another user's report, or a refusal by the system.
+    pub fn seal(&mut self, recipient: &Recipient) -> Result<(), StoreError> {
+        if self.sealed {
+            return Ok(());
+        }
+        let directory = self.own()?;
+        let sealed = directory.nameless_file()?;
+        recipient
+            .seal(&mut self.bundle_file()?, &sealed)
+            .and_then(|()| sealed.set_modified(self.written()))
+            .and_then(|()| sealed.sync_all())
+            .map_err(|error| directory.error(SEALED, error))?;
+        directory.link(&sealed, SEALED)?;
+        directory.sync()?;
+        directory.remove_file(BUNDLE)?;
+        self.sealed = true;
+        directory.sync()
+    }
+
+    // Encrypting a report makes it no newer.
+    fn written(&self) -> SystemTime {
+        let (seconds, nanoseconds) = self.modified;
+        let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+        UNIX_EPOCH + Duration::new(u64::try_from(seconds).unwrap_or(0), nanoseconds)
     }
 
     /// The process's whole core, compressed; `None` where none was kept.
@@ -266,7 +352,7 @@ impl ReportDir {
 
 /// Erases a report and the count of those that it stood for.
 pub(crate) fn remove(shelf: &Directory, id: ReportId) -> Result<(), StoreError> {
-    shelf.remove_tree(&id.to_string(), BUNDLE)?;
+    shelf.remove_tree(&id.to_string(), &[BUNDLE, SEALED])?;
     match shelf.remove_file(&tally::count_name(id)) {
         Err(error) if !error.is_missing() => Err(error),
         _ => Ok(()),

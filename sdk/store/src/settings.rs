@@ -14,13 +14,16 @@ use foretrace_report::receipt::Protocol;
 use foretrace_report::text::escape;
 
 use crate::ini::{self, Assignment};
-use crate::{Places, Standing, quantity};
+use crate::{Places, Recipient, Standing, quantity};
 
 /// A settings file longer than this was not written by a person.
 const LIMIT: u64 = 1 << 20;
 
 /// A line slower than this never gets a report across.
 const SLOWEST: u64 = 16 << 10;
+
+/// How long a report is kept, and how long a yes is good for, where nothing else is said.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Consent {
     pub max: Class,
     /// `Lock=`: whether standing answers of users are ignored.
     pub lock: bool,
+    /// `Expires=`: how long a yes is good for.
+    pub expires: Duration,
 }
 
 /// How much is kept, and for how long.
@@ -76,6 +81,8 @@ pub struct Storage {
     pub keep_free: Option<u64>,
     /// `MaxAge=`: how old a report may become.
     pub max_age: Duration,
+    /// `Encrypt=`: whether reports are encrypted to their users' keys.
+    pub encrypt: bool,
     /// `Core=`: whether a whole core is kept as well.
     pub core: CoreStorage,
     /// `Repeats=`: how many crashes of a program in the same way become whole reports; further ones are counted.
@@ -129,7 +136,19 @@ pub struct Privacy {
     /// `Redact=`: what is looked for in every text that leaves, in the order of the files.
     pub redact: Vec<Redact>,
     /// `Recipient=`: the key that outgoing reports are encrypted to.
-    pub recipient: Option<String>,
+    pub recipient: Option<Addressee>,
+}
+
+/// The key that an administrator named. What is no key keeps everything here, as with [`Redact`]: nothing leaves in plain
+/// that was to be encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressee {
+    /// The key, or what was written instead of one.
+    pub key: Result<Recipient, String>,
+    /// The file that it stands in.
+    pub file: PathBuf,
+    /// The line in it.
+    pub line: u32,
 }
 
 /// An administrator's own rule for text. Whoever applies it compiles it, and refuses to let anything leave where it
@@ -159,17 +178,17 @@ impl Default for Upload {
 
 impl Default for Consent {
     fn default() -> Self {
-        Consent { default: Standing::Ask, max: Class::Core, lock: false }
+        Consent { default: Standing::Ask, max: Class::Core, lock: false, expires: MONTH }
     }
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        let month = Duration::from_secs(30 * 86_400);
         Storage {
             max_use: None,
             keep_free: None,
-            max_age: month,
+            max_age: MONTH,
+            encrypt: false,
             core: CoreStorage::None,
             repeats: 5,
             repeats_within: Duration::from_secs(3600),
@@ -283,6 +302,11 @@ impl Settings {
             ("Consent", "Lock") => {
                 self.consent.lock = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?
             }
+            ("Consent", "Expires") if reset => self.consent.expires = default.consent.expires,
+            ("Consent", "Expires") => {
+                self.consent.expires =
+                    quantity::span(value).ok_or_else(|| bad("a time such as 30d or 2w"))?;
+            }
             ("Storage", "MaxUse") if reset => self.storage.max_use = None,
             ("Storage", "MaxUse") => {
                 self.storage.max_use =
@@ -297,6 +321,10 @@ impl Settings {
             ("Storage", "MaxAge") => {
                 self.storage.max_age =
                     quantity::span(value).ok_or_else(|| bad("a time such as 30d or 2w"))?;
+            }
+            ("Storage", "Encrypt") if reset => self.storage.encrypt = default.storage.encrypt,
+            ("Storage", "Encrypt") => {
+                self.storage.encrypt = quantity::boolean(value).ok_or_else(|| bad("yes or no"))?;
             }
             ("Storage", "Core") if reset => self.storage.core = default.storage.core,
             ("Storage", "Core") => {
@@ -349,7 +377,17 @@ impl Settings {
                     line: *line,
                 });
             }
-            ("Privacy", "Recipient") => self.privacy.recipient = (!reset).then(|| value.clone()),
+            ("Privacy", "Recipient") => {
+                let key = || value.parse().map_err(|_| value.clone());
+                let addressee = || Addressee { key: key(), file: file.to_owned(), line: *line };
+                self.privacy.recipient = (!reset).then(addressee);
+                if !reset && key().is_err() {
+                    return Err(format!(
+                        "{key_name}={value} is no public key of age's, such as age1…; nothing leaves until it is corrected",
+                        key_name = assignment.key
+                    ));
+                }
+            }
             ("Upload" | "Consent" | "Storage" | "Capture" | "Symbols" | "Privacy", _) => {
                 return Err(format!("'{key}' is no setting in [{section}]; the line is ignored"));
             }

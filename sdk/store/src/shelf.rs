@@ -11,12 +11,14 @@ use nix::unistd::geteuid;
 use crate::directory::{Directory, is_directory};
 use crate::incoming::{Owner, StoreKind};
 use crate::report_dir::ReportDir;
+use crate::sealing::{self, Keyring, RECIPIENT, Recipient};
 use crate::{FindError, Places, StoreError};
 
 /// The stores that this user may read.
 #[derive(Debug)]
 pub struct Store {
     shelves: Vec<Shelf>,
+    keys: Arc<Keyring>,
     problems: Vec<StoreError>,
 }
 
@@ -41,7 +43,8 @@ pub struct Listing {
 impl Store {
     /// Opens what there is; a store that does not exist is empty.
     pub fn open(places: &Places) -> Store {
-        let mut store = Store { shelves: Vec::new(), problems: Vec::new() };
+        let keys = Arc::new(Keyring::new(places));
+        let mut store = Store { shelves: Vec::new(), keys, problems: Vec::new() };
         let me = Owner::current();
         for (kind, state) in [(StoreKind::System, places.state()), (StoreKind::User, places.user_state())] {
             match Directory::open(&state).and_then(|state| state.passage("reports")) {
@@ -76,7 +79,7 @@ impl Store {
         let mut listing = Listing::default();
         for shelf in &self.shelves {
             for id in shelf.ids(&mut listing.problems) {
-                match shelf.report(id) {
+                match shelf.report(id, &self.keys) {
                     Ok(report) => listing.reports.push(report),
                     // Erased since the names were read, or half erased: nothing to show either way.
                     Err(error) if error.is_missing() && !shelf.has(id) => {}
@@ -86,6 +89,24 @@ impl Store {
         }
         listing.reports.sort_by_key(|report| (std::cmp::Reverse(report.modified()), report.id()));
         listing
+    }
+
+    /// Whether everybody who writes reports for this user will find `recipient` on their shelves.
+    pub fn is_trusted(&self, recipient: &Recipient) -> bool {
+        self.own().all(|shelf| shelf.recipient().is_some_and(|known| known == *recipient))
+    }
+
+    /// Puts `recipient` on this user's shelves, for everybody who writes reports for them.
+    ///
+    /// # Errors
+    /// A shelf that cannot be written.
+    pub fn trust(&self, recipient: &Recipient) -> Result<(), StoreError> {
+        let line = format!("{recipient}\n");
+        self.own().try_for_each(|shelf| shelf.directory.write_atomically(RECIPIENT, line.as_bytes()))
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Shelf> {
+        self.shelves.iter().filter(|shelf| !shelf.foreign)
     }
 
     /// What of the stores themselves could not be opened.
@@ -114,7 +135,7 @@ impl Store {
         found.dedup_by_key(|(id, _)| *id);
         match found.as_slice() {
             [] => Err(FindError::None(prefix.to_owned())),
-            [(id, shelf)] => Ok(shelf.report(*id)?),
+            [(id, shelf)] => Ok(shelf.report(*id, &self.keys)?),
             many => Err(FindError::Ambiguous(prefix.to_owned(), many.iter().map(|(id, _)| *id).collect())),
         }
     }
@@ -131,8 +152,12 @@ impl Shelf {
         }
     }
 
-    fn report(&self, id: ReportId) -> Result<ReportDir, StoreError> {
-        ReportDir::examine(&self.directory, id, self.owner, self.kind, self.foreign)
+    fn report(&self, id: ReportId, keys: &Arc<Keyring>) -> Result<ReportDir, StoreError> {
+        ReportDir::examine(&self.directory, id, self.owner, self.kind, self.foreign, keys)
+    }
+
+    fn recipient(&self) -> Option<Recipient> {
+        sealing::recipient_on(&self.directory, self.owner)
     }
 
     fn has(&self, id: ReportId) -> bool {

@@ -408,3 +408,29 @@ fn a_bundle_handle_writes_to_the_report_and_nowhere_else() {
     let path = incoming.publish(id(1), Owner::current()).unwrap().path;
     assert_eq!(fs::read(path.join(BUNDLE)).unwrap(), b"not a zip");
 }
+
+#[test]
+fn a_knock_reaches_a_users_socket_with_that_users_rights_and_waits_for_nobody() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    let owner = Owner { uid: 1234, gid: 1234 };
+    let socket = world.places.agent_socket(owner.uid);
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let began = std::time::Instant::now();
+    // Nobody is there, or something that is no socket.
+    foretrace_store::knock(&world.places, owner);
+    mkfifo(&socket, Mode::S_IRWXU).unwrap();
+    foretrace_store::knock(&world.places, owner);
+    fs::remove_file(&socket).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    foretrace_store::knock(&world.places, owner);
+    let (visitor, _) = listener.accept().unwrap();
+    let peer = nix::sys::socket::getsockopt(&visitor, nix::sys::socket::sockopt::PeerCredentials).unwrap();
+    assert_eq!((peer.uid(), peer.gid()), (owner.uid, owner.gid));
+    // A socket whose owner takes nobody in.
+    (0..300).for_each(|_| foretrace_store::knock(&world.places, owner));
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}

@@ -15,9 +15,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use foretrace_report::ReportId;
 use foretrace_report::receipt::Protocol;
-use foretrace_report::wire::foretrace::{MEDIA_TYPE, METADATA, REPORT_HEADER, read_metadata};
+use foretrace_report::wire::foretrace::{ERASURE, MEDIA_TYPE, METADATA, REPORT_HEADER, read_metadata};
 
-use super::{Parts, Refusal, heard, in_background, settle};
+use super::{Parts, Refusal, Told, heard, in_background, settle};
 use crate::service::Site;
 use crate::store::{Announced, Claim, Draft, KEPT};
 
@@ -95,7 +95,8 @@ async fn announced(site: &Arc<Site>, request: Request) -> Result<Response, Respo
     }
     let metadata = headers.get(METADATA).and_then(|value| value.to_str().ok()).map(read_metadata);
     let metadata = metadata.unwrap_or_default();
-    let announced = Announced { length, sha256: metadata.get("sha256").cloned(), report: None };
+    let told = Told { id: metadata.get("id").cloned(), erasure: metadata.get(ERASURE).cloned() };
+    let announced = Announced { length, sha256: metadata.get("sha256").cloned(), told, report: None };
     let brought = number(headers, "content-length").unwrap_or(0);
     if brought > 0 && brought == length {
         is_offset_stream(headers)?;
@@ -228,9 +229,10 @@ async fn finished(site: &Arc<Site>, draft: Draft, announced: &Announced) -> Resu
     }
     let place = site.unpacking.clone().acquire_owned().await;
     let site = site.clone();
+    let told = announced.told.clone();
     let settled = in_background(move || {
         let _place = place;
-        settle(&site, Parts { bundle: Some(draft), ..Parts::default() }, Protocol::Foretrace)
+        settle(&site, Parts { bundle: Some(draft), told, ..Parts::default() }, Protocol::Foretrace)
     });
     settled.await.map_err(IntoResponse::into_response)
 }

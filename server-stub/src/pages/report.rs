@@ -20,6 +20,7 @@ pub fn page(reading: &Reading, mark: &Mark, view: &View) -> Markup {
     let problem = format!("/problem/{}", record.problem);
     let title = match &reading.report {
         Some(report) => words::headline(report),
+        None if record.is_encrypted() => "An encrypted report".into(),
         None => "A report that cannot be read".into(),
     };
     let content = html! {
@@ -31,17 +32,16 @@ pub fn page(reading: &Reading, mark: &Mark, view: &View) -> Markup {
                 p.lead { (words::sentence(report)) }
                 p.signature { a href=(problem) { (words::said(&record.signature)) } }
                 (words::fixed_in(mark))
-                @if let Some(comment) = report.comment.as_deref().filter(|comment| !comment.is_empty()) {
-                    section aria-labelledby="comment" {
-                        h2 #comment { "What the person wrote" }
-                        blockquote { (words::said_up_to(comment, 2000)) }
-                    }
-                }
+            }
+            None if record.is_encrypted() => p.lead {
+                "It was encrypted before it was sent, to a key that is not here: this server cannot read it. Whoever \
+                 has the key opens the download with " code { "age --decrypt --identity KEY" } ", and then with any unzip."
             }
             None => p.lead {
                 "It is kept as it came. What is known of it is below; the download has the rest."
             }
         }
+        (comments(reading))
         (facts(reading))
         (problems(reading))
         @if let Some(report) = &reading.report {
@@ -111,6 +111,22 @@ fn dialect(name: &str) -> Option<&'static str> {
         "socorro" => Some("a Socorro submission"),
         "sentry" => Some("a Sentry envelope"),
         _ => None,
+    }
+}
+
+fn comments(reading: &Reading) -> Markup {
+    let first = reading.report.as_ref().and_then(|report| report.comment.as_deref());
+    let first = first.filter(|comment| !comment.is_empty());
+    html! {
+        @if first.is_some() || !reading.comments.is_empty() {
+            section aria-labelledby="comments" {
+                h2 #comments { "What the person wrote" }
+                @if let Some(text) = first { blockquote { (words::said_up_to(text, 2000)) } }
+                @for (received, text) in &reading.comments {
+                    blockquote { (words::said_up_to(text, 2000)) p.quiet { "added " (words::exactly(*received)) } }
+                }
+            }
+        }
     }
 }
 
@@ -202,7 +218,10 @@ fn parts(reading: &Reading) -> Markup {
             ul.downloads {
                 @if let Some(blob) = &record.bundle { li {
                     a.button href=(format!("/report/{}/bundle.zip", record.id)) download { "Download the bundle" }
-                    " " span.quiet { (words::size(blob.bytes)) ", opens with any unzip" }
+                    " " span.quiet {
+                        (words::size(blob.bytes))
+                        (if record.is_encrypted() { ", encrypted with age" } else { ", opens with any unzip" })
+                    }
                 } }
                 @if let Some(blob) = &record.minidump { li {
                     a.button href=(format!("/report/{}/minidump.dmp", record.id)) download { "Download the minidump" }

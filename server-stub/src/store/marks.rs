@@ -111,6 +111,7 @@ impl Reports {
         let mut loose = Vec::new();
         if let Some((problem, facets, blobs)) = row {
             transaction.execute("DELETE FROM reports WHERE id = ?1", [id])?;
+            transaction.execute("DELETE FROM comments WHERE report = ?1", [id])?;
             for (facet, value) in facets {
                 transaction.execute(
                     "UPDATE facets SET count = count - 1 WHERE problem = ?1 AND facet = ?2 AND value = ?3",

@@ -10,11 +10,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::StoreError;
 use super::blobs::Blob;
-use super::marks;
 use super::rows::{Facet, Order, ProblemRow, Record, ReportRow};
+use super::{comments, marks};
 
 /// The schema's version, in `user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Idle connections that are kept for the next reader.
 const IDLE_READERS: usize = 4;
@@ -82,7 +82,9 @@ impl Reports {
         match writer.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
             old @ 0..VERSION => {
                 let transaction = writer.transaction()?;
-                for schema in [SCHEMA, marks::SCHEMA, DIALECTS].iter().skip(usize::try_from(old).unwrap_or(0))
+                for schema in [SCHEMA, marks::SCHEMA, DIALECTS, comments::SCHEMA]
+                    .iter()
+                    .skip(usize::try_from(old).unwrap_or(0))
                 {
                     transaction.execute_batch(schema)?;
                 }

@@ -1,6 +1,7 @@
 //! What the database holds about reports and problems, as values. Knows no SQL.
 
 use super::blobs::Blob;
+use crate::submission::ENCRYPTED;
 
 /// A report as it is stored: what lists show, and where its files are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,13 @@ pub struct Record {
     pub dialect: String,
     /// sha256 of the token that erases it, in hex; written once and not read back.
     pub erasure: Option<String>,
+}
+
+impl Record {
+    /// Whether its bundle is encrypted to somebody else.
+    pub fn is_encrypted(&self) -> bool {
+        self.kind == ENCRYPTED
+    }
 }
 
 /// A group of reports with the same signature.

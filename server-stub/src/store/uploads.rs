@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 use foretrace_report::bundle::hex;
 use serde::{Deserialize, Serialize};
 
+use crate::intake::Told;
+
 /// How long an upload may lie without a further byte.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Unfinished uploads at most.
@@ -26,6 +28,9 @@ pub struct Announced {
     pub length: u64,
     /// sha256 of the whole, in hex, where it was told.
     pub sha256: Option<String>,
+    /// What else was said of the report.
+    #[serde(default)]
+    pub told: Told,
     /// The server's name for the report, once it is complete.
     pub report: Option<String>,
 }

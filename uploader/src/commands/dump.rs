@@ -28,7 +28,7 @@ pub fn run(context: &Context, arguments: &Dump) -> Result<ExitCode> {
             refuse_terminal(to, true)?;
             // Opened as a container first, so that a damaged one is told and not passed on as whole.
             report_dir.bundle()?;
-            copy(&mut report_dir.bundle_file()?, to)?;
+            copy(&mut report_dir.content()?, to)?;
         }
         Some(name) if name == whole_core::PART => {
             let core = report_dir.core_file()?.ok_or_else(|| {

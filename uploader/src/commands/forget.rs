@@ -5,10 +5,9 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use foretrace_report::receipt::{Answer, DeliveryState, Receipt};
+use foretrace_report::receipt::DeliveryState;
 use foretrace_report::text::escape;
 use foretrace_store::{ERASURE, ReportDir, UploaderLock};
 use serde_json::json;
@@ -17,7 +16,7 @@ use crate::arguments::Forget;
 use crate::context::Context;
 use crate::delivery::Outcome;
 use crate::state::{Document, State};
-use crate::transport::{Budget, Manner, Transport};
+use crate::transport::Transport;
 use crate::{consent, outgoing, output, receipt};
 
 /// What is known of the copy at a server.
@@ -116,7 +115,7 @@ fn was_sent(report: &ReportDir) -> bool {
 
 /// Asks the server that has the report to erase it.
 fn erase_copy(context: &Context, report: &ReportDir) -> Result<Copy> {
-    let Some(sent) = receipt_of(report) else {
+    let Some(sent) = consent::sent_receipt(report) else {
         return Ok(Copy::Beyond("no receipt says where it went".into()));
     };
     let server = sent.destination.url.clone();
@@ -134,9 +133,8 @@ fn erase_copy(context: &Context, report: &ReportDir) -> Result<Copy> {
     let Some(request) = receipt::erase(&agreed, &token) else {
         return Ok(Copy::Beyond("its receipt is for something else".into()));
     };
-    let manner = Manner { certificates: context.settings.upload.certificates.clone(), ..Manner::default() };
-    let budget = Arc::new(Budget::new(context.settings.upload.rate));
-    let mut transport = Transport::new(manner, budget).context("cannot prepare a connection")?;
+    let mut transport =
+        Transport::for_one(&context.settings.upload).context("cannot prepare a connection")?;
     Ok(match transport.exchange(request, |_| {}) {
         Outcome::Answered(answer) => match answer.status {
             200 | 202 | 204 | 410 => Copy::Erased(server),
@@ -145,12 +143,4 @@ fn erase_copy(context: &Context, report: &ReportDir) -> Result<Copy> {
         },
         Outcome::Unreached { why } | Outcome::Broken { why, .. } => Copy::Later(why),
     })
-}
-
-/// What was agreed to when it was sent. A yes that was taken back since leaves no receipt.
-fn receipt_of(report: &ReportDir) -> Option<Receipt> {
-    match consent::read(report).ok()??.answer {
-        Answer::Granted(receipt) if receipt.report == report.id() => Some(receipt),
-        _ => None,
-    }
 }

@@ -19,7 +19,7 @@ use crate::state::{Document, State};
 use crate::symbols::{self, Names};
 use crate::timeline::Timeline;
 use crate::words::Words;
-use crate::{moment, sentence, whole_core};
+use crate::{asking, moment, sentence, whole_core};
 
 mod surroundings;
 
@@ -60,6 +60,7 @@ pub fn run(context: &Context, arguments: &Info) -> Result<ExitCode> {
             paint: Paint::standard(),
             zone: TimeZone::system(),
             words: &context.words,
+            fixed_in: asking::mended(context, &report),
         };
         page.write(&report_dir, &timeline, &mut out)?;
     }
@@ -76,6 +77,8 @@ struct Page<'a> {
     paint: Paint,
     zone: TimeZone,
     words: &'a Words,
+    // The version in which the problem is mended, where a server said so.
+    fixed_in: Option<String>,
 }
 
 impl Page<'_> {
@@ -127,6 +130,9 @@ impl Page<'_> {
             }
         }
         fact("info-signature", escape(&report.signature))?;
+        let fixed = self.fixed_in.as_deref().map(escape);
+        let fixed = fixed.map(|version| words.tell("info-fixed-in", &[("version", &version)]));
+        fact("info-fixed", fixed.unwrap_or_default())?;
         fact(
             "info-user",
             if report_dir.is_foreign() { format!("ID {}", report_dir.uid()) } else { String::new() },

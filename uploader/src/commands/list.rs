@@ -1,12 +1,13 @@
 //! `list`: one line for each report, newest first.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use foretrace_report::Report;
 use foretrace_report::text::escape;
-use foretrace_store::{Counted, ReportDir};
+use foretrace_store::{Counted, ReportDir, StoreError};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use serde::Serialize;
@@ -41,6 +42,8 @@ struct Row {
     count: u64,
     first: String,
     last: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed_in: Option<String>,
     #[serde(skip)]
     what: String,
     #[serde(skip)]
@@ -71,9 +74,17 @@ pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
                 rows.push(row(&report_dir, report, counted));
             }
             Ok(_) => {}
+            // What can be known of it without its key.
+            Err(error @ StoreError::Sealed(_))
+                if filter.is_empty() && recent(report_dir.modified(), since) =>
+            {
+                output::complain(&format!("{}: {error}", report_dir.id()));
+                rows.push(sealed(&report_dir, &context.words));
+            }
             Err(error) => output::complain(&format!("{}: {error}", report_dir.id())),
         }
     }
+    spread_news(&mut rows);
     // An imported core is as old as its crash. Within a second the store's order stays, that of the files' times: the
     // kernel tells the second of a crash and no more.
     rows.sort_by_key(|row| std::cmp::Reverse(instant(&row.time).map(Timestamp::as_second)));
@@ -100,6 +111,19 @@ fn wanted(report: &Report, report_dir: &ReportDir, filter: &Filter, since: Optio
     recent && (filter.is_empty() || filter.fits(report, report_dir.uid()))
 }
 
+fn recent((seconds, _): (i64, i64), since: Option<Timestamp>) -> bool {
+    since.is_none_or(|since| seconds >= since.as_second())
+}
+
+/// What a server said of one report is true of all with its signature.
+fn spread_news(rows: &mut [Row]) {
+    let told = |row: &Row| Some(((row.program.clone(), row.signature.clone()), row.fixed_in.clone()?));
+    let news: HashMap<_, _> = rows.iter().filter(|row| !row.signature.is_empty()).filter_map(told).collect();
+    for row in rows.iter_mut().filter(|row| row.fixed_in.is_none()) {
+        row.fixed_in = news.get(&(row.program.clone(), row.signature.clone())).cloned();
+    }
+}
+
 fn instant(rfc3339: &str) -> Option<Timestamp> {
     rfc3339.parse().ok()
 }
@@ -118,9 +142,33 @@ fn row(report_dir: &ReportDir, report: Report, counted: Option<Counted>) -> Row 
         consent: state.consent_word(),
         delivery: state.delivery_word(),
         count: others.saturating_add(1),
+        fixed_in: state.fixed_in().map(str::to_owned),
         first: report.time.clone(),
         last: counted.map_or_else(|| report.time.clone(), |counted| counted.last),
         time: report.time,
+        foreign_uid: report_dir.is_foreign().then(|| report_dir.uid()),
+    }
+}
+
+/// A report that cannot be opened here.
+fn sealed(report_dir: &ReportDir, words: &Words) -> Row {
+    let state = State::of(report_dir);
+    let written = Timestamp::from_second(report_dir.modified().0).unwrap_or_default().to_string();
+    Row {
+        what: words.say("list-encrypted"),
+        id: report_dir.id().to_string(),
+        kind: "encrypted",
+        program: "?".into(),
+        signal: None,
+        signature: String::new(),
+        bytes: report_dir.size(),
+        consent: state.consent_word(),
+        delivery: state.delivery_word(),
+        count: 1,
+        fixed_in: state.fixed_in().map(str::to_owned),
+        first: written.clone(),
+        last: written.clone(),
+        time: written,
         foreign_uid: report_dir.is_foreign().then(|| report_dir.uid()),
     }
 }
@@ -169,6 +217,10 @@ fn table(rows: &[Row], words: &Words, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}", line(cells))?;
         if let Some(others) = others(row, &zone, words) {
             writeln!(out, "          {}", paint.dim(others))?;
+        }
+        if let Some(version) = &row.fixed_in {
+            let fixed = words.tell("list-fixed", &[("version", &escape(version))]);
+            writeln!(out, "          {fixed}")?;
         }
     }
     Ok(())

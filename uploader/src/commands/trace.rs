@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use foretrace_report::Report;
-use foretrace_report::bundle::BundleReader;
 use foretrace_store::StoreError;
+use foretrace_store::report_dir::Bundle;
 use jiff::tz::TimeZone;
 
 use crate::arguments::{Trace, TraceFormat};
@@ -90,7 +90,7 @@ fn print(
 }
 
 /// Writes each ring's CTF files as they were recorded into a folder of their own.
-fn export(bundle: &mut BundleReader<File>, directory: &Path) -> Result<()> {
+fn export(bundle: &mut Bundle, directory: &Path) -> Result<()> {
     let shown = directory.display();
     match fs::create_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

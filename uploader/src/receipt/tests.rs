@@ -15,7 +15,7 @@ fn check_report(
     zip: &[u8],
     there: &Destination,
 ) -> Result<Agreed, Refusal> {
-    check(consent, Phase::Report, report, file(zip), there)
+    check(consent, Phase::Report, report, file(zip), there, Timestamp::now())
 }
 
 /// 2.5 MiB that compression cannot make small.
@@ -103,7 +103,8 @@ fn a_question_is_asked_only_with_a_receipt_of_its_own() {
     let zip = outgoing(id(1), &[(MINIDUMP, b"MDMP")]);
     let there = Destination { protocol: Protocol::Foretrace, ..destination("https://x.example/") };
     let mut granted = consent(issue(id(1), &there, Preset::ALL[5].classes(), &zip).unwrap());
-    let asked = |consent: &Consent| check(consent, Phase::Question, id(1), file(&zip), &there);
+    let asked =
+        |consent: &Consent| check(consent, Phase::Question, id(1), file(&zip), &there, Timestamp::now());
     assert!(matches!(asked(&granted), Err(Refusal::NoQuestion)));
     granted.question = issue_question(id(1), &there, &zip).unwrap();
     let body = poured(asked(&granted).unwrap().post("https://x.example/question".into(), &[]).into_load());
@@ -136,7 +137,7 @@ fn bytes_that_change_after_the_check_do_not_leave() {
         let consent = consent(issue(id(1), &there, Preset::ALL[5].classes(), &zip).unwrap());
         let mut held = file(&zip);
         let same = held.try_clone().unwrap();
-        let agreed = check(&consent, Phase::Report, id(1), same, &there).unwrap();
+        let agreed = check(&consent, Phase::Report, id(1), same, &there, Timestamp::now()).unwrap();
         held.seek(std::io::SeekFrom::Start(3 * CHUNK as u64 / 2)).unwrap();
         held.write_all(b"other bytes").unwrap();
         let Load::Stream(stream) = agreed.post("https://x.example/".into(), &[]).into_load() else {
@@ -164,7 +165,7 @@ fn an_answer_that_is_taken_back_on_the_way_stops_the_rest() {
         let mut named = tempfile::NamedTempFile::new().unwrap();
         named.write_all(&zip).unwrap();
         let held = named.reopen().unwrap();
-        let agreed = check(&consent, Phase::Report, id(1), held, &there).unwrap();
+        let agreed = check(&consent, Phase::Report, id(1), held, &there, Timestamp::now()).unwrap();
         agreed.stands().unwrap();
         let Load::Stream(stream) = agreed.post("https://x.example/".into(), &[]).into_load() else {
             panic!("too large to be held")

@@ -253,6 +253,17 @@ impl Verified {
         Verified { method, url, agreed, headers, length: 0, load: Load::Nothing }
     }
 
+    /// A request with a few bytes.
+    pub(super) fn small(
+        method: &'static str,
+        url: String,
+        agreed: String,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+    ) -> Verified {
+        Verified { method, url, agreed, headers, length: body.len() as u64, load: Load::Memory(body) }
+    }
+
     /// The HTTP method.
     pub fn method(&self) -> &'static str {
         self.method

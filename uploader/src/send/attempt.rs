@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use foretrace_report::ReportId;
 use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState, Known, Phase};
-use foretrace_store::{DELIVERY, OUTGOING, ReportDir, StandingAnswers};
+use foretrace_store::{DELIVERY, OUTGOING, ReportDir, SEALED_OUTGOING, StandingAnswers};
 use jiff::Timestamp;
 
 use super::crew::{Round, Worker};
@@ -121,14 +121,18 @@ fn agreed(context: &Context, report: &ReportDir, phase: Phase) -> Result<Agreed>
     let consent = answer(report)?;
     let (answers, _) = StandingAnswers::load(&context.places);
     policy::stands(&context.settings, &answers, &report.report()?.program.name, &consent)?;
+    let mut name = OUTGOING;
     if let Answer::Granted(receipt) = &consent.answer {
         // The limit may have become narrower since the answer was given.
         outgoing::allowed(receipt.classes, &context.settings)?;
+        if receipt.sealed.is_some() {
+            name = SEALED_OUTGOING;
+        }
     }
-    let outgoing = report.open(OUTGOING)?.context(
-        "outgoing.zip, the bytes that were agreed to, is gone: answer again with `foretrace consent`",
-    )?;
-    Ok(receipt::check(&consent, phase, report.id(), outgoing, &destination)?)
+    let outgoing = report.open(name)?.with_context(|| {
+        format!("{name}, the bytes that were agreed to, is gone: answer again with `foretrace consent`")
+    })?;
+    Ok(receipt::check(&consent, phase, report.id(), outgoing, &destination, Timestamp::now())?)
 }
 
 fn answer(report: &ReportDir) -> Result<Consent> {

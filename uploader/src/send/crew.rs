@@ -97,7 +97,7 @@ pub fn send(
 }
 
 /// What speaks against sending over the network as it is. A server on this machine needs none.
-fn obstacle(upload: &Upload) -> Option<&'static str> {
+pub fn obstacle(upload: &Upload) -> Option<&'static str> {
     let url = upload.url.as_deref().filter(|url| !is_near(url))?;
     // Nothing is asked about an address that nothing can be sent to.
     check_address(url).ok()?;

@@ -239,3 +239,61 @@ fn the_desktop_is_spoken_to_in_its_language_and_without_markup_of_a_program() {
     }
     assert_eq!(agent.end(), Some(0));
 }
+
+/// A process that ends with the test.
+struct Activator(Child);
+
+impl Drop for Activator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `systemd-socket-activate`, which becomes the agent when somebody knocks.
+fn activated(scene: &Scene, socket: &std::path::Path) -> Activator {
+    let agent = scene.world.command(&["agent"]);
+    let mut command = Command::new("systemd-socket-activate");
+    command.arg("-l").arg(socket).arg("-E").arg(format!("DBUS_SESSION_BUS_ADDRESS={}", scene.bus.address));
+    command.args(["-E", "LC_ALL=C"]).arg(agent.get_program()).args(agent.get_args());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let activator = Activator(child.expect("systemd-socket-activate, from the package systemd"));
+    let began = Instant::now();
+    while !socket.exists() {
+        assert!(began.elapsed() < Duration::from_secs(10), "no socket");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    activator
+}
+
+#[test]
+fn a_knock_at_the_sessions_socket_starts_the_agent_and_another_one_asks_nobody_twice() {
+    let scene = Scene::new();
+    let desktop = Shower::on(&scene.bus, &USUAL);
+    let socket = scene.world.path("agent.sock");
+    let mut first = activated(&scene, &socket);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(desktop.shown().is_empty(), "it was started before anybody knocked");
+    let knock = || std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    drop(knock());
+    let question = desktop.wait_for(1);
+    assert_eq!(question.title, "painter stopped working");
+    // Knocking goes on while the question stands; it is still one question.
+    (0..20).for_each(|_| drop(knock()));
+    // The session's own agent finds that somebody asks; so does one that a second socket starts, and nobody is left standing.
+    assert_eq!(scene.agent(&[]).end(), Some(0));
+    let other = scene.world.path("other.sock");
+    let mut second = activated(&scene, &other);
+    drop(std::os::unix::net::UnixStream::connect(&other).unwrap());
+    let began = Instant::now();
+    let ended = loop {
+        if let Some(status) = second.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the second agent stays");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(ended.success() && first.0.try_wait().unwrap().is_none());
+    assert_eq!(desktop.shown().len(), 1);
+    scene.nothing_left();
+}

@@ -138,6 +138,11 @@ fn the_question_goes_first_and_its_answer_is_obeyed() {
     assert_eq!(server.connections(), 0);
     let said = world.run(&["send", &id.short()]);
     assert!(said.text.contains("fixed in 2.3.1: update?"), "{said:?}");
+    // From now on it stands with every report of the same problem.
+    let other = world.report(9, "painter", &[]).short();
+    assert_eq!(world.done(&["list"]).text.matches("fixed in 2.3.1: update?").count(), 2);
+    assert_eq!(world.done(&["list", "--json"]).text.matches(r#""fixed_in":"2.3.1""#).count(), 2);
+    assert!(world.done(&["info", &other]).text.contains("in 2.3.1: update?"));
     let requests = server.requests();
     assert_eq!(requests.len(), 1);
     assert!(requests[0].head.starts_with("post /take/question http/1.1"), "{}", requests[0].head);

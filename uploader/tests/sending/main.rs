@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a claim that cannot be checked has failed")]
 
 mod agent;
+mod at_rest;
 mod desktop;
 mod dialects;
 mod forget;
 mod killed;
+mod late;
 mod line;
 mod metered;
 mod resume;
 mod rules;
+mod sealed;
 mod server;
 mod silence;
 mod tls;

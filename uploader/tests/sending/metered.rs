@@ -122,3 +122,30 @@ fn a_server_on_this_machine_needs_no_network() {
     let said = Said::from(command.env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address).output().unwrap());
     assert_eq!((said.code, server.connections()), (Some(0), 1), "{said:?}");
 }
+
+#[test]
+fn status_says_what_a_report_waits_for_and_until_when() {
+    let bus = Bus::start();
+    let far = Far::new("");
+    let status = |more: &[&str]| {
+        let mut command = far.world.command(&[&["status"], more].concat());
+        Said::from(command.env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address).output().unwrap()).text
+    };
+    assert!(status(&[]).contains("leaves with the next foretrace send"), "{}", status(&[]));
+    let running = manager(&bus, 1, 4);
+    far.send(&bus.address, &[]);
+    assert!(status(&[]).contains("waits for another network"), "{}", status(&[]));
+    assert!(status(&[]).contains("is metered"), "{}", status(&[]));
+    assert!(
+        status(&["--json"]).contains("\"network\":\"the connection is metered"),
+        "{}",
+        status(&["--json"])
+    );
+    running.close().unwrap();
+    far.send(&bus.address, &["--now"]);
+    let said = status(&[]);
+    assert!(
+        said.contains(&far.id) && said.contains("next attempt 20") && said.contains("cannot reach"),
+        "{said}"
+    );
+}

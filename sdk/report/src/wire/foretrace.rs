@@ -6,17 +6,32 @@
 //! PATCH <Location>    Upload-Offset, application/offset+octet-stream                 204, Upload-Offset
 //! ```
 //!
+//! Where the settings name a recipient, `outgoing.zip.age` goes instead: the same, encrypted with age. The description then
+//! says what the server cannot read: the report's name, and the digest of the token that erases it.
+//!
+//! A comment that comes after its report is `POST <Url>/<id>/comment`, with the report's token: the text and nothing else.
+//!
 //! What `Upload-Metadata` says is a part of the body to a receipt: it leaves as well.
 
 use std::io::{Read, Seek};
 
 use super::{Content, Outgoing, Piece, Plan};
-use crate::{Class, ClassSet};
+use crate::{Class, ClassSet, ReportId};
 
 /// The part that stands in `Upload-Metadata`.
 pub const METADATA: &str = "Upload-Metadata";
 /// The part that is uploaded.
 pub const BUNDLE: &str = "outgoing.zip";
+/// The part that is uploaded where it is encrypted.
+pub const SEALED_BUNDLE: &str = "outgoing.zip.age";
+/// What every file of age's begins with.
+pub const SEALED_MARK: &[u8] = b"age-encryption.org/v1\n";
+/// The key in `Upload-Metadata` of the digest of the token that erases an encrypted report.
+pub const ERASURE: &str = "erasure";
+/// The one part of a comment that comes after its report.
+pub const COMMENT: &str = "comment";
+/// The longest comment, in bytes.
+pub const COMMENT_LIMIT: usize = 2000;
 /// The answer's header with the server's name for the report.
 pub const REPORT_HEADER: &str = "Foretrace-Report";
 /// The media type of what tus carries.
@@ -29,12 +44,29 @@ pub(super) fn plan<R: Read + Seek>(outgoing: &Outgoing<'_, R>, sha256: &str) -> 
         ("filename", BUNDLE),
         ("filetype", "application/zip"),
     ]);
+    described(metadata, BUNDLE, outgoing.classes())
+}
+
+/// The body that carries an encrypted `outgoing.zip` with these classes, whose digest is `sha256` (hex); `erasure` is the
+/// digest of the token that erases it.
+pub fn sealed_plan(report: ReportId, sha256: &str, classes: ClassSet, erasure: &str) -> Plan {
+    let metadata = metadata(&[
+        ("id", &report.to_string()),
+        ("sha256", sha256),
+        (ERASURE, erasure),
+        ("filename", SEALED_BUNDLE),
+        ("filetype", "application/age"),
+    ]);
+    described(metadata, SEALED_BUNDLE, classes)
+}
+
+fn described(metadata: String, name: &'static str, classes: ClassSet) -> Plan {
     let metadata = Piece {
         name: METADATA,
         classes: ClassSet::EMPTY.with(Class::Summary),
         content: Content::Made(metadata.into_bytes()),
     };
-    let bundle = Piece { name: BUNDLE, classes: outgoing.classes(), content: Content::Outgoing };
+    let bundle = Piece { name, classes, content: Content::Outgoing };
     Plan {
         content_type: MEDIA_TYPE.into(),
         gzip: false,

@@ -1,0 +1,89 @@
+//! `key`: the key that this user's reports are encrypted to while they lie here.
+//!
+//! Owns what happens with reports that were written before the key was there, or by somebody who did not find it. The key
+//! itself, and what is done with it, are the store's.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use foretrace_report::text::escape;
+use foretrace_store::Key;
+use serde_json::json;
+
+use crate::arguments;
+use crate::context::Context;
+use crate::output;
+
+/// Makes or shows the key.
+///
+/// # Errors
+/// A key that cannot be read or written, or reports that cannot be encrypted.
+pub fn run(context: &Context, arguments: &arguments::Key) -> Result<ExitCode> {
+    let mut key = Key::load(&context.places)?;
+    if arguments.create && key.is_none() {
+        key = Some(Key::create(&context.places).context("the key cannot be kept")?);
+    }
+    let encrypted_now = catch_up(context)?;
+    let listing = context.store().reports();
+    let own = || listing.reports.iter().filter(|report| !report.is_foreign());
+    let sealed = own().filter(|report| report.is_sealed()).count();
+    let plain = own().count() - sealed;
+    let asked = context.settings.storage.encrypt;
+    let recipient = key.map(|key| key.recipient().to_string());
+    let identity = context.places.identity();
+    let mut out = output::standard();
+    if context.json {
+        let said = json!({
+            "recipient": recipient, "identity": identity, "encrypt": asked,
+            "encrypted": sealed, "plain": plain, "encrypted_now": encrypted_now,
+        });
+        output::json_line(&mut out, &said)?;
+    } else {
+        match &recipient {
+            Some(recipient) => {
+                writeln!(out, "Key:      {recipient}")?;
+                writeln!(out, "Kept in:  {}", escape(&identity.display().to_string()))?;
+                writeln!(
+                    out,
+                    "          Keep a copy elsewhere: without it no encrypted report can be read."
+                )?;
+            }
+            None => writeln!(out, "Key:      none; to make one: foretrace key --create")?,
+        }
+        writeln!(out, "Reports:  {sealed} encrypted, {plain} not")?;
+        if !asked {
+            writeln!(
+                out,
+                "New reports are not encrypted: an administrator has to set Encrypt=yes in [Storage] of \
+                 /etc/foretrace.conf."
+            )?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the key where those find it who write reports, and encrypts what lies here in plain, where the settings ask for
+/// that and there is a key. Returns how many reports were encrypted.
+///
+/// # Errors
+/// A key that cannot be read, or a report that cannot be encrypted.
+pub fn catch_up(context: &Context) -> Result<usize> {
+    if !context.settings.storage.encrypt {
+        return Ok(0);
+    }
+    let Some(key) = Key::load(&context.places)? else { return Ok(0) };
+    let (store, recipient) = (context.store(), key.recipient());
+    if !store.is_trusted(&recipient) {
+        store.trust(&recipient)?;
+    }
+    let mut done = 0;
+    for mut report in store.reports().reports {
+        if !report.is_foreign() && !report.is_sealed() {
+            report.seal(&recipient).with_context(|| format!("report {} stays in plain", report.id()))?;
+            done += 1;
+        }
+    }
+    Ok(done)
+}
