@@ -249,9 +249,7 @@ const ROOM: Duration = Duration::from_secs(2);
 
 fn write(places: &Places, collected: Collected) -> Result<Written> {
     let kind = if nix::unistd::geteuid().is_root() { StoreKind::System } else { StoreKind::User };
-    let encrypt = Settings::load(places).0.storage.encrypt;
-    let incoming = Incoming::begin(places, kind).and_then(|incoming| incoming.conceal(encrypt));
-    let incoming = incoming.context("the report cannot be stored")?;
+    let incoming = Incoming::begin(places, kind).context("the report cannot be stored")?;
     let sink = BufWriter::with_capacity(1 << 18, incoming.bundle().context("the report cannot be stored")?);
     let (mut sink, report) = assemble(collected, sink).context("the report cannot be written")?;
     sink.flush().context("the report cannot be written")?;

@@ -145,9 +145,7 @@ fn opened(directory: &Path, mut entry: Entry) -> Result<(Entry, File)> {
 // Unpacks, reads and publishes. What fails before publishing is a problem in the report.
 fn report(places: &Places, entry: &Entry, packed: &File) -> Result<foretrace_report::ReportId> {
     let id = entry.report_id();
-    let encrypt = Settings::load(places).0.storage.encrypt;
-    let incoming = Incoming::begin(places, StoreKind::System).and_then(|incoming| incoming.conceal(encrypt));
-    let incoming = incoming.context("the report cannot be stored")?;
+    let incoming = Incoming::begin(places, StoreKind::System).context("the report cannot be stored")?;
     let bundle = incoming.bundle().context("the report cannot be stored")?;
     let core = nameless(&places.state())?;
     let user = supervisor::unprivileged_user();

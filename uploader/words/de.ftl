@@ -236,9 +236,9 @@ status-next-attempt = nächster Versuch { $when }
 status-waits-for-network = wartet auf ein anderes Netz (foretrace send --now wartet nicht)
 status-leaves-next = geht mit dem nächsten foretrace send fort
 status-more-waiting = und noch { $count }: foretrace status --json
-status-key = Schlüssel
-status-no-key = keiner, Ihre Berichte liegen deshalb im Klartext hier: foretrace key --create legt einen an
-status-encrypted = Berichte werden mit Ihrem verschlüsselt
+status-key = Schutz
+status-no-key = ohne Schlüssel, Ihre Berichte liegen deshalb im Klartext hier: foretrace key --create legt einen an
+status-encrypted = Berichte werden mit Ihrem Schlüssel verschlüsselt
 status-nothing = noch nichts
 status-no-server = keiner; setzen Sie Url= in [Upload] von /etc/foretrace.conf
 status-caught = werden von foretrace aufgefangen

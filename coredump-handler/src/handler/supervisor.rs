@@ -14,7 +14,6 @@ use anyhow::{Context, bail};
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program, Signal, signal_name};
 use foretrace_report::text::escape;
-use foretrace_store::settings::CoreStorage;
 use foretrace_store::{CrashKey, Incoming, Owner, Places, Published, Settings, StoreError, StoreKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -54,15 +53,9 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
     let begun = Instant::now();
     guard()?;
     let places = Places::system(&crash.root);
-    let (mut settings, warnings) = Settings::load(&places);
+    let (settings, warnings) = Settings::load(&places);
     let warned = |file: &Path, text: &str| Problem::new("settings", format!("{}: {text}", file.display()));
     problems.extend(warnings.iter().map(|warning| warned(&warning.file, &warning.text)));
-    if settings.storage.encrypt && settings.storage.core == CoreStorage::Keep {
-        // In plain it would tell all that the encrypted report keeps to its user.
-        settings.storage.core = CoreStorage::None;
-        let what = "the whole core was not kept: reports are encrypted here ([Storage] Encrypt=yes), and cores cannot be";
-        problems.push(Problem::new("core", what));
-    }
     let identity = identify(crash, &mut problems);
     let patience = Patience::from(begun, settings.capture.timeout);
     let mut head =
@@ -79,7 +72,7 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
     };
     let credentials = process.as_ref().and_then(|process| process.read(Part::Auxv).ok());
     let credentials = credentials.as_deref().and_then(Credentials::from_auxv);
-    let plan = Plan::of(crash, &places, &settings, process.as_ref(), credentials);
+    let plan = Plan::of(crash, &places, &settings, process.as_ref(), credentials, &mut problems);
     problems.extend(privileges::reduce_supervisor(plan.starts_another()));
     let mut supervisor = Supervisor {
         crash,
@@ -259,7 +252,7 @@ impl Supervisor<'_> {
     }
 
     fn start(&mut self, effort: Effort) -> anyhow::Result<(Incoming, Attempt)> {
-        let incoming = self.incoming()?;
+        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
         let bundle = incoming.bundle()?;
         let (channel, far) = Channel::pair()?;
         let kernel_log = self.owner.uid == 0 || !kernel_log_is_restricted();
@@ -410,10 +403,6 @@ impl Supervisor<'_> {
         self.let_go();
     }
 
-    fn incoming(&self) -> Result<Incoming, StoreError> {
-        Incoming::begin(&self.places, StoreKind::System)?.conceal(self.settings.storage.encrypt)
-    }
-
     // Publishes a report, with a place for its core where that is kept.
     fn publish(&mut self, incoming: Incoming) -> Result<Published, StoreError> {
         let place = self.plan.keeps().then(|| incoming.core_seat());
@@ -454,7 +443,7 @@ impl Supervisor<'_> {
         if !self.is_wanted(storm::key(named, &storm::Seen::nothing_but(self.crash.signal))) {
             return Ok(None);
         }
-        let incoming = self.incoming()?;
+        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
         let mut collected = told(self.crash, self.id, program);
         collected.problems = std::mem::take(&mut self.problems);
         collected.problem("handler", "only what the kernel itself said could be written");
@@ -509,9 +498,7 @@ impl Supervisor<'_> {
 /// The store cannot be written.
 pub fn bury(crash: &Crash, program: Program, how: &str) -> anyhow::Result<Published> {
     guard()?;
-    let places = Places::system(&crash.root);
-    let encrypt = Settings::load(&places).0.storage.encrypt;
-    let incoming = Incoming::begin(&places, StoreKind::System)?.conceal(encrypt)?;
+    let incoming = Incoming::begin(&Places::system(&crash.root), StoreKind::System)?;
     let id = foretrace_store::random_id()?;
     let mut collected = told(crash, id, program);
     let what = format!("the handler itself {how} at this crash; only what the kernel said could be written");

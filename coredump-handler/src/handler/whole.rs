@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use foretrace_report::schema::Problem;
 use foretrace_store::settings::CoreStorage;
 use foretrace_store::{CoreSeat, Owner, Places, Settings, StoreError, cores};
 
@@ -56,15 +57,22 @@ pub struct Held<'a> {
 }
 
 impl Plan {
-    /// What the settings say of this crash.
+    /// What the settings say of this crash. What they cannot have becomes a problem.
     pub fn of(
         crash: &Crash,
         places: &Places,
         settings: &Settings,
         process: Option<&Process>,
         credentials: Option<Credentials>,
+        problems: &mut Vec<Problem>,
     ) -> Plan {
-        let capture = &settings.capture;
+        let (capture, storage) = (&settings.capture, &settings.storage);
+        let keep = storage.core == CoreStorage::Keep;
+        if keep && storage.encrypt {
+            // In plain it would tell all that the encrypted report keeps to its user.
+            let why = "reports are encrypted here ([Storage] Encrypt=yes), and cores cannot be";
+            problems.push(Problem::new("core", format!("the whole core was not kept: {why}")));
+        }
         let named = !capture.ignore.is_empty() || !capture.plain_core.is_empty();
         let read = |part| process.filter(|_| named).and_then(|process| process.read(part).ok());
         let executable = read(Part::Executable).unwrap_or_default();
@@ -72,7 +80,7 @@ impl Plan {
         let wishes = Wishes::of(Crashed { executable: &executable, cgroup: &cgroup }, capture);
         Plan {
             ignore: wishes.ignore,
-            keep: settings.storage.core == CoreStorage::Keep && !wishes.ignore,
+            keep: keep && !storage.encrypt && !wishes.ignore,
             plain_core: wishes.plain_core
                 && crash.core_limit > 0
                 && is_plain(crash.uid, crash.gid, crash.dumpable, credentials),

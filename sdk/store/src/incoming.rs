@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Uid, fchown, geteuid};
 
 use crate::directory::{Directory, is_directory};
 use crate::report_dir::{BUNDLE, SEALED};
-use crate::{CoreSeat, Places, Recipient, StoreError, random_id, sealing};
+use crate::{CoreSeat, Places, Recipient, Settings, StoreError, random_id, sealing};
 
 /// Which store a report goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +81,11 @@ pub struct Published {
 
 impl Incoming {
     /// Starts a report, creating the store's directories where they are missing and clearing away what dead writers
-    /// left.
+    /// left. Where the settings say `[Storage] Encrypt=yes` its container is kept in memory until it is published, and
+    /// encrypted then to its owner's key, if the owner has one.
     ///
     /// # Errors
-    /// The store's directories cannot be made or written.
+    /// The store's directories cannot be made or written; the system has no memory that is a file.
     pub fn begin(places: &Places, kind: StoreKind) -> Result<Incoming, StoreError> {
         let state = match kind {
             StoreKind::System => Directory::create(&places.state(), 0o755)?,
@@ -95,7 +96,13 @@ impl Incoming {
         let incoming = own_directory(&state, "incoming", 0o700)?;
         sweep(&incoming);
         let (name, building, lock) = building_directory(&incoming)?;
-        let bundle = building.create_file(BUNDLE)?;
+        let concealed = Settings::load(places).0.storage.encrypt;
+        let bundle = if concealed {
+            let memory = memfd_create(BUNDLE, MFdFlags::MFD_CLOEXEC);
+            File::from(memory.map_err(|error| building.error(BUNDLE, error))?)
+        } else {
+            building.create_file(BUNDLE)?
+        };
         Ok(Incoming {
             state,
             incoming,
@@ -104,24 +111,9 @@ impl Incoming {
             building,
             _lock: lock,
             bundle,
-            concealed: false,
+            concealed,
             published: false,
         })
-    }
-
-    /// Keeps the container in memory until it is published, and encrypts it then to its owner's key, where `encrypt`
-    /// says so (`[Storage] Encrypt=`) and the owner has one. To be called before [`Incoming::bundle`].
-    ///
-    /// # Errors
-    /// The system has no memory that is a file.
-    pub fn conceal(mut self, encrypt: bool) -> Result<Incoming, StoreError> {
-        if encrypt {
-            let memory = memfd_create(BUNDLE, MFdFlags::MFD_CLOEXEC);
-            self.bundle = File::from(memory.map_err(|error| self.building.error(BUNDLE, error))?);
-            self.building.remove_file(BUNDLE)?;
-            self.concealed = true;
-        }
-        Ok(self)
     }
 
     /// The file for the report's container, readable and writable, at the same offset as every other handle of it.

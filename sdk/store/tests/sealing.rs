@@ -19,11 +19,13 @@ impl World {
     fn new() -> World {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/foretrace.conf"), "[Storage]\nEncrypt=yes\n").unwrap();
         World { places: Places::system(root.path()), _root: root }
     }
 
     fn publish(&self, n: u8, owner: Owner) -> (ReportId, PathBuf) {
-        let incoming = Incoming::begin(&self.places, StoreKind::System).unwrap().conceal(true).unwrap();
+        let incoming = Incoming::begin(&self.places, StoreKind::System).unwrap();
         incoming.bundle().unwrap().write_all(b"a secret that nobody else reads").unwrap();
         let id = ReportId::from_random([n; 16]);
         let published = incoming.publish(id, owner).unwrap();

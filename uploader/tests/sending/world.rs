@@ -8,8 +8,8 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use foretrace_report::bundle::BundleWriter;
 use foretrace_report::receipt::Delivery;
 use foretrace_report::{Report, ReportId};
+use foretrace_store::Places;
 use foretrace_store::incoming::{Incoming, Owner, StoreKind};
-use foretrace_store::{Places, Settings};
 
 /// Noise that does not compress, so that large means large on the wire.
 pub fn noise(length: usize) -> Vec<u8> {
@@ -92,8 +92,7 @@ impl World {
         let mut writer = BundleWriter::new(Cursor::new(Vec::new()));
         parts.iter().for_each(|(name, content)| writer.add(name, content).unwrap());
         let bytes = writer.finish(report).unwrap().0.into_inner();
-        let encrypt = Settings::load(&self.places()).0.storage.encrypt;
-        let incoming = Incoming::begin(&self.places(), kind).unwrap().conceal(encrypt).unwrap();
+        let incoming = Incoming::begin(&self.places(), kind).unwrap();
         std::io::Write::write_all(&mut incoming.bundle().unwrap(), &bytes).unwrap();
         incoming.publish(id, owner).unwrap();
         id
