@@ -33,7 +33,7 @@ use xattr::FileExt;
 use self::entry::Entry;
 use self::followed::Followed;
 use crate::assemble::{Collected, assemble};
-use crate::handler::supervisor;
+use crate::handler::{privileges, supervisor};
 use crate::import::Request;
 use crate::owner::Credentials;
 use crate::system::Machine;
@@ -148,7 +148,7 @@ fn report(places: &Places, entry: &Entry, packed: &File) -> Result<foretrace_rep
     let incoming = Incoming::begin(places, StoreKind::System).context("the report cannot be stored")?;
     let bundle = incoming.bundle().context("the report cannot be stored")?;
     let core = nameless(&places.state())?;
-    let user = supervisor::unprivileged_user();
+    let user = privileges::unprivileged_user();
     let mut problems = Vec::new();
     if let Err(error) = unpack::unpack(packed, entry.packing, &core, room(&core), user) {
         problems

@@ -120,6 +120,11 @@ fn read_until(mut source: impl Read + AsFd, deadline: Instant) -> io::Result<Vec
     Ok(content)
 }
 
+/// Whether the kernel's log is root's alone.
+pub fn is_restricted() -> bool {
+    std::fs::read("/proc/sys/kernel/dmesg_restrict").is_ok_and(|value| value.starts_with(b"1"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,17 @@ const SUPERVISOR: [Capability; 13] = [
     Capability::CHECKPOINT_RESTORE,
 ];
 
+/// The user and group that those who parse run as: the package's own, or nobody.
+pub fn unprivileged_user() -> (u32, u32) {
+    const NOBODY: (u32, u32) = (65_534, 65_534);
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let own = accounts.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("foretrace:")?.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    own.filter(|(user, group)| *user != 0 && *group != 0).unwrap_or(NOBODY)
+}
+
 /// Makes this process the broker: `user` and `group` with [`BROKER`]'s capabilities alone, bound to its parent.
 ///
 /// # Errors

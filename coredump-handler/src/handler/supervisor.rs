@@ -255,7 +255,7 @@ impl Supervisor<'_> {
         let incoming = Incoming::begin(&self.places, StoreKind::System)?;
         let bundle = incoming.bundle()?;
         let (channel, far) = Channel::pair()?;
-        let kernel_log = self.owner.uid == 0 || !kernel_log_is_restricted();
+        let kernel_log = self.owner.uid == 0 || !logs::is_restricted();
         let group = self.group.as_ref().map(AsFd::as_fd);
         let mut questions = None;
         let mut broker = None;
@@ -265,7 +265,7 @@ impl Supervisor<'_> {
                 channel: asked,
                 process,
                 uid: self.crash.uid,
-                user: unprivileged_user(),
+                user: privileges::unprivileged_user(),
                 locker: &mut self.locker,
                 memory: effort.memory,
                 kernel_log,
@@ -295,7 +295,7 @@ impl Supervisor<'_> {
             environment: self.settings.privacy.environment_allow.clone(),
             journal: logs::has_journal(),
             kernel_log,
-            user: unprivileged_user(),
+            user: privileges::unprivileged_user(),
             kernel: kernel()?,
         };
         let worker = Child::spawn(group, || task.work())?;
@@ -396,7 +396,7 @@ impl Supervisor<'_> {
                 process: self.process.as_ref(),
                 head: (self.head.file(), self.head.length()),
                 rest,
-                user: unprivileged_user(),
+                user: privileges::unprivileged_user(),
             };
             self.plan.carry_out(&held, &self.places, &self.settings, seat);
         }
@@ -553,21 +553,6 @@ pub fn guard() -> anyhow::Result<()> {
     nix::sys::prctl::set_dumpable(false)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     Ok(())
-}
-
-/// The user and group that those who parse run as: the package's own, or nobody.
-pub fn unprivileged_user() -> (u32, u32) {
-    const NOBODY: (u32, u32) = (65_534, 65_534);
-    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let own = accounts.lines().find_map(|line| {
-        let mut fields = line.strip_prefix("foretrace:")?.split(':').skip(1);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    });
-    own.filter(|(user, group)| *user != 0 && *group != 0).unwrap_or(NOBODY)
-}
-
-fn kernel_log_is_restricted() -> bool {
-    std::fs::read("/proc/sys/kernel/dmesg_restrict").is_ok_and(|value| value.starts_with(b"1"))
 }
 
 fn kernel() -> anyhow::Result<[String; 3]> {
