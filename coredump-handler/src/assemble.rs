@@ -74,13 +74,14 @@ impl Collected {
     }
 }
 
-/// Writes the bundle of `collected` into `sink` and returns the sink and the report as it was written.
+/// Writes the bundle of `collected` into `sink` and returns the sink and the report as it was written. The threads are taken for
+/// that, which may be thousands; all else stays.
 ///
 /// # Errors
 /// A sink that cannot be written; nothing about what was collected is an error.
-pub fn assemble<W: Write + Seek>(collected: Collected, sink: W) -> Result<(W, Report), BundleError> {
+pub fn assemble<W: Write + Seek>(collected: &mut Collected, sink: W) -> Result<(W, Report), BundleError> {
     let mut bundle = BundleWriter::new(sink);
-    let mut problems = collected.problems;
+    let mut problems = collected.problems.clone();
     let mut losses = Losses::default();
     let mut recorder = Recorder::default();
     let mut annotations = Vec::new();
@@ -108,15 +109,15 @@ pub fn assemble<W: Write + Seek>(collected: Collected, sink: W) -> Result<(W, Re
         schema: SCHEMA,
         id: collected.id,
         kind: collected.kind,
-        time: collected.time,
-        program: collected.program,
-        signal: collected.signal,
+        time: collected.time.clone(),
+        program: collected.program.clone(),
+        signal: collected.signal.clone(),
         comment: None,
-        message: collected.message,
-        system: collected.system,
-        surroundings: (collected.surroundings != Surroundings::default()).then_some(collected.surroundings),
-        threads: collected.threads,
-        signature: collected.signature,
+        message: collected.message.clone(),
+        system: collected.system.clone(),
+        surroundings: Some(collected.surroundings.clone()).filter(|known| *known != Surroundings::default()),
+        threads: std::mem::take(&mut collected.threads),
+        signature: collected.signature.clone(),
         annotations,
         losses,
         recorder: (!collected.trails.is_empty()).then_some(recorder),
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_collection_of_nothing_is_still_a_report() {
-        let (sink, report) = assemble(collected(), Cursor::new(Vec::new())).unwrap();
+        let (sink, report) = assemble(&mut collected(), Cursor::new(Vec::new())).unwrap();
         let mut reader = BundleReader::open(sink, Limits::default()).unwrap();
         assert_eq!(reader.report().unwrap(), report);
         assert!(report.parts.is_empty());
@@ -215,7 +216,7 @@ mod tests {
         let mut all = collected();
         all.trails =
             vec![("ring-7".into(), snapshot("slot-0.ctf")), ("ring-8".into(), snapshot("slot-0.ctf"))];
-        let (_, report) = assemble(all, Cursor::new(Vec::new())).unwrap();
+        let (_, report) = assemble(&mut all, Cursor::new(Vec::new())).unwrap();
         assert_eq!(report.losses, Losses { recorded: 20, overwritten: 8, discarded: 2 });
         // 3 bytes for the 6 events that are left of 10 in each ring; 12 ns an event.
         assert_eq!(report.recorder, Some(Recorder { events: 20, bytes: 10, nanoseconds: 240 }));
@@ -228,7 +229,7 @@ mod tests {
         let mut all = collected();
         all.trails = vec![("ring-7".into(), snapshot("../../etc/passwd"))];
         all.parts = vec![("process/status".into(), b"a".to_vec()), ("process/status".into(), b"b".to_vec())];
-        let (sink, report) = assemble(all, Cursor::new(Vec::new())).unwrap();
+        let (sink, report) = assemble(&mut all, Cursor::new(Vec::new())).unwrap();
         let mut reader = BundleReader::open(sink, Limits::default()).unwrap();
         assert_eq!(reader.part("process/status").unwrap(), b"a");
         assert_eq!(reader.names(), ["trace/ring-7/metadata", "process/status", "report.json"]);

@@ -2,44 +2,46 @@
 //!
 //! Used by every road to a report. Reads no process that runs: stacks were copied, images were opened.
 
+use std::collections::HashMap;
+
 use foretrace_report::schema::{Frame, Problem, Thread, Trust};
 
 use crate::core::CoreHead;
 use crate::memory::{Copied, Memory};
 use crate::module::Modules;
 use crate::stack::Stack;
-use crate::symbol::{self, Symbolizer};
-use crate::unwind::{Step, Unwinder};
+use crate::symbol::{self, Detail, Symbolizer};
+use crate::unwind::{Step, Unwinder, Walk};
 
 /// Problems about single threads; what exceeds it is only counted.
 const PROBLEM_LIMIT: usize = 8;
 
-/// The backtraces of all threads in the order of `head`, the first one marked as crashed where `crashed` says so. What
-/// was not copied is read from `behind`: nothing, or a core file.
+/// Walks all threads in the order of `head`. What was not copied is read from `behind`: nothing, or a core file.
+pub fn walks(head: &CoreHead, modules: &Modules, stacks: &[Stack], behind: &dyn Memory) -> Vec<Walk> {
+    let copies = stacks.iter().map(|stack| (stack.start, stack.bytes.as_slice())).collect();
+    let memory = Copied::new(copies, behind);
+    let mut unwinder = Unwinder::new(modules);
+    head.threads.iter().map(|thread| unwinder.walk(&thread.registers, &memory)).collect()
+}
+
+/// The threads with what was found on their `walks`, named; the first one marked as crashed where `crashed` says so.
 pub fn threads(
     head: &CoreHead,
     names: &[(i32, String)],
     modules: &Modules,
-    stacks: &[Stack],
-    behind: &dyn Memory,
+    walks: &[Walk],
     crashed: bool,
+    detail: Detail,
 ) -> (Vec<Thread>, Vec<Problem>) {
-    let copies = stacks.iter().map(|stack| (stack.start, stack.bytes.as_slice())).collect();
-    let memory = Copied::new(copies, behind);
-    let mut unwinder = Unwinder::new(modules);
-    let mut symbolizer = Symbolizer::new(modules);
+    let symbolizer = Symbolizer::new(modules, walks.iter().flat_map(|walk| &walk.steps), detail);
+    let names: HashMap<i32, &str> = names.iter().map(|(tid, name)| (*tid, name.as_str())).collect();
     let mut problems = Vec::new();
     let mut threads = Vec::with_capacity(head.threads.len());
-    for (index, thread) in head.threads.iter().enumerate() {
-        let walk = unwinder.walk(&thread.registers, &memory);
+    for (index, (thread, walk)) in head.threads.iter().zip(walks).enumerate() {
         problems.extend(walk.problem(thread.tid));
         threads.push(Thread {
             tid: thread.tid,
-            name: names
-                .iter()
-                .find(|(tid, _)| *tid == thread.tid)
-                .map(|named| named.1.clone())
-                .unwrap_or_default(),
+            name: names.get(&thread.tid).copied().unwrap_or_default().to_owned(),
             crashed: crashed && index == 0,
             frames: symbolizer.frames(&walk.steps),
             inner_tid: None,

@@ -247,11 +247,11 @@ struct Written {
 /// How long old reports may be looked for when there are too many.
 const ROOM: Duration = Duration::from_secs(2);
 
-fn write(places: &Places, collected: Collected) -> Result<Written> {
+fn write(places: &Places, mut collected: Collected) -> Result<Written> {
     let kind = if nix::unistd::geteuid().is_root() { StoreKind::System } else { StoreKind::User };
     let incoming = Incoming::begin(places, kind).context("the report cannot be stored")?;
     let sink = BufWriter::with_capacity(1 << 18, incoming.bundle().context("the report cannot be stored")?);
-    let (mut sink, report) = assemble(collected, sink).context("the report cannot be written")?;
+    let (mut sink, report) = assemble(&mut collected, sink).context("the report cannot be written")?;
     sink.flush().context("the report cannot be written")?;
     Ok(Written { incoming, report, places: places.clone(), kind })
 }

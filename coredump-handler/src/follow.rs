@@ -26,7 +26,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use foretrace_report::schema::{Kind, Problem, Program, System};
 use foretrace_report::text::escape;
-use foretrace_store::{Incoming, Owner, Places, Settings, StoreKind};
+use foretrace_store::{Incoming, Owner, Places, Settings, StoreKind, is_published};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use xattr::FileExt;
 
@@ -92,7 +92,9 @@ fn take_all(places: &Places, directory: &Path, followed: &mut Followed) -> Resul
     entries.sort_by_key(|entry| entry.time);
     followed.keep_only(&names);
     for entry in entries {
-        if followed.has(&entry.name) || is_stored(places, &entry) {
+        // A follower may have ended between a report and its note of it.
+        let stored = || is_published(places, entry.report_id()).unwrap_or(false);
+        if followed.has(&entry.name) || stored() {
             continue;
         }
         match opened(directory, entry) {
@@ -111,12 +113,6 @@ fn take_all(places: &Places, directory: &Path, followed: &mut Followed) -> Resul
 // Nobody needs to listen.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-// A follower that ended between a report and its note of it.
-fn is_stored(places: &Places, entry: &Entry) -> bool {
-    let id = entry.report_id().to_string();
-    [entry.uid, 0].iter().any(|uid| places.state().join(format!("reports/{uid}/{id}")).exists())
 }
 
 fn opened(directory: &Path, mut entry: Entry) -> Result<(Entry, File)> {
@@ -198,7 +194,7 @@ fn write_least(task: &reader::Task<'_>, why: &str) -> Result<()> {
     let mut bundle = task.bundle;
     bundle.set_len(0)?;
     bundle.rewind()?;
-    let (mut bundle, _) = assemble(all, bundle).context("the report cannot be written")?;
+    let (mut bundle, _) = assemble(&mut all, bundle).context("the report cannot be written")?;
     bundle.flush().context("the report cannot be written")
 }
 

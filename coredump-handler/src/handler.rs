@@ -14,11 +14,13 @@
 //! has. A lost report is the only failure that is not forgiven.
 
 mod arguments;
+mod attempt;
 mod broker;
 mod chain;
 pub(crate) mod channel;
 pub(crate) mod child;
 mod connection;
+mod draft;
 mod forward;
 mod group;
 mod head;
@@ -38,28 +40,47 @@ mod storm;
 pub(crate) mod supervisor;
 mod whole;
 mod wishes;
+mod witness;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use foretrace_report::ReportId;
 use foretrace_report::schema::Problem;
 use foretrace_report::text::escape;
 
 use crate::journal;
+use witness::Witness;
 
 pub use arguments::{Crash, SPECIFIERS, WrongArguments};
 pub use serve::serve;
 pub use supervisor::Handled;
 
-/// Makes a report of a crash whose core comes on standard input. Whether there is one now; if not, the kernel's log
+/// Makes a report of a crash whose core comes through the kernel's pipe. Whether there is one now; if not, the kernel's log
 /// says why, for nobody sees a terminal.
-pub fn respond(crash: &Crash, problems: Vec<Problem>) -> bool {
-    let handled = catch_unwind(AssertUnwindSafe(|| supervisor::handle(crash, problems)));
+pub fn respond_to_pipe(crash: &Crash) -> bool {
+    match foretrace_store::random_id() {
+        Ok(id) => {
+            let _witness = Witness::post(crash, id);
+            respond(crash, id, Vec::new())
+        }
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+// The same for the report `id`, wherever the core comes from.
+fn respond(crash: &Crash, id: ReportId, problems: Vec<Problem>) -> bool {
+    let handled = catch_unwind(AssertUnwindSafe(|| supervisor::handle(crash, id, problems)));
     let why = match handled {
         Ok(Ok(_)) => return true,
-        Ok(Err(error)) => format!("no report could be written: {error:#}"),
-        Err(_) => "no report could be written: the handler itself failed".to_owned(),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(_) => "the handler itself failed".to_owned(),
     };
+    fail(&why)
+}
+
+fn fail(why: &str) -> bool {
+    let why = format!("no report could be written: {why}");
     journal::log(&why);
     eprintln!("foretrace-coredump: {}", escape(&why));
     false

@@ -23,6 +23,7 @@ use crate::memory::{CoreMemory, Memory};
 use crate::minidump::{self, Files, Image};
 use crate::module::{Modules, Places};
 use crate::reported::{self, Reported};
+use crate::symbol::Detail;
 use crate::{attachment, backtrace, module, package, stack, trail};
 
 /// What is asked for.
@@ -111,7 +112,8 @@ pub fn collect_within(
     all.problems.extend(problems);
     let modules = modules.looking_in(places);
     let names = [(head.pid, head.name.clone())];
-    let (threads, problems) = backtrace::threads(&head, &names, &modules, &stacks, &memory, true);
+    let walks = backtrace::walks(&head, &modules, &stacks, &memory);
+    let (threads, problems) = backtrace::threads(&head, &names, &modules, &walks, true, Detail::Lines);
     all.threads = threads;
     all.problems.extend(problems);
     let crashed = head.crashed().map(|thread| thread.tid).unwrap_or_default();

@@ -34,6 +34,7 @@ use crate::process::{Part, Process, thread_names};
 use crate::reported::{self, Reported};
 use crate::stack::{self, Stack};
 use crate::surroundings;
+use crate::symbol::Detail;
 use crate::system::Machine;
 use crate::trail::RingRefused;
 use crate::{attachment, backtrace, package, smaps, trail};
@@ -285,8 +286,9 @@ impl Still {
     fn find_names(&self, request: &Request, all: &mut Collected) {
         let about =
             request.thread.is_some() && self.head.crashed().map(|thread| thread.tid) == request.thread;
+        let walks = backtrace::walks(&self.head, &self.modules, &self.stacks, &Nothing);
         let (threads, problems) =
-            backtrace::threads(&self.head, &self.names, &self.modules, &self.stacks, &Nothing, about);
+            backtrace::threads(&self.head, &self.names, &self.modules, &walks, about, Detail::Lines);
         all.threads = threads;
         all.problems.extend(problems);
         let frames = all.threads.first().map(|thread| thread.frames.as_slice()).unwrap_or_default();

@@ -7,10 +7,12 @@
 //! Never guesses: an executable that was replaced while it ran has no version that could be looked up.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use foretrace_report::schema::Package;
+use memchr::memmem;
 
 use crate::core::{Notes, u16_at, u32_at, u64_at};
 
@@ -37,11 +39,17 @@ pub fn installed(root: &Path, exe: &str) -> Option<Package> {
         return None;
     }
     let names = spellings(exe);
+    // All spellings end in the shortest: what does not hold that holds none.
+    let shortest = names.iter().min_by_key(|name| name.len())?;
+    let finder = memmem::Finder::new(shortest);
+    let mut list = Vec::new();
     let entries = fs::read_dir(root.join(LISTS)).ok()?;
     let (name, architecture) = entries.flatten().find_map(|entry| {
         let file = entry.file_name().into_string().ok()?;
         let package = file.strip_suffix(".list")?;
-        let list = read(&entry.path())?;
+        list.clear();
+        File::open(entry.path()).ok()?.take(FILE_LIMIT).read_to_end(&mut list).ok()?;
+        finder.find(&list)?;
         names.iter().any(|name| lists(&list, name)).then(|| match package.split_once(':') {
             Some((name, architecture)) => (name.to_owned(), Some(architecture.to_owned())),
             None => (package.to_owned(), None),

@@ -42,9 +42,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    // The usual 8 MiB stack whole, where it overflowed; 1,000 threads still get 48 KiB each.
+    // The usual 8 MiB stack whole, where it overflowed; 1,000 threads still get 40 KiB each, 5,000 threads 8 KiB.
     fn default() -> Self {
-        Limits { crashed: 8 << 20, other: 256 << 10, total: 64 << 20 }
+        Limits { crashed: 8 << 20, other: 256 << 10, total: 48 << 20 }
     }
 }
 

@@ -1,15 +1,15 @@
 //! From addresses to functions, files and lines.
 //!
-//! Owns the order in which names are looked for: DWARF of the separate debug file, DWARF of the image, then symbol tables: theirs, and
-//! the one that some distributions compress into a stripped image;
-//! and the expansion of inlined calls into frames of their own. Never opens a process's paths and never believes an image
-//! (that is [`crate::module`]); a lookup that fails costs a name, never a frame.
+//! Owns the order in which names are looked for: DWARF of the separate debug file, DWARF of the image, then symbol tables:
+//! theirs, and the one that some distributions compress into a stripped image; and the expansion of inlined calls into
+//! frames of their own. Never opens a process's paths and never believes an image (that is [`crate::module`]); a lookup
+//! that fails costs a name, never a frame.
 
 mod demangle;
 mod dwarf;
 mod table;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
@@ -18,11 +18,19 @@ use foretrace_report::schema::{Call, Frame, Trust};
 use crate::module::{self, DwarfSections, Image, Module, Modules, Places, Split};
 use crate::unwind::Step;
 use dwarf::DebugInfo;
-use table::SymbolTable;
 
-/// Names one thread's frames. For more than one use a [`Symbolizer`], which remembers what it has read.
+/// Names one thread's frames. For more than one use a [`Symbolizer`], which looks everything up at once.
 pub fn symbolize(steps: &[Step], modules: &Modules) -> Vec<Frame> {
-    Symbolizer::new(modules).frames(steps)
+    Symbolizer::new(modules, steps, Detail::Lines).frames(steps)
+}
+
+/// How much is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Functions by symbol tables, which takes a millisecond or two.
+    Functions,
+    /// Also inlined calls, files and lines, by debug information.
+    Lines,
 }
 
 /// Names places in a file by its separate debug file: for each distance from the module's start the calls there,
@@ -36,40 +44,46 @@ pub fn named_by(debug_file: File, build_id: &str, offsets: &[u64]) -> Option<Vec
     let sections = DwarfSections::new(&image, shared.as_ref());
     // The program's place is unknown.
     let split = Split::new(Path::new("/"), Places::System);
-    let sources = Sources {
-        info: sections.as_ref().and_then(|sections| DebugInfo::new(sections, &split)),
-        tables: SymbolTable::new(&image).into_iter().collect(),
-    };
+    let info = sections.as_ref().and_then(|sections| DebugInfo::new(sections, &split));
     let start = image.headers.first_address();
-    let known = |calls: &Vec<Call>| calls.iter().any(|call| call.function.is_some());
-    let calls =
-        |offset: &u64| Some(sources.calls(start.wrapping_add(*offset))).filter(known).unwrap_or_default();
-    Some(offsets.iter().map(calls).collect())
+    let wanted: Vec<u64> = offsets.iter().map(|offset| start.wrapping_add(*offset)).collect();
+    let named = calls(&wanted, info.as_ref(), std::iter::once(Some(&image)));
+    let known = |calls: &&Vec<Call>| calls.iter().any(|call| call.function.is_some());
+    Some(wanted.iter().map(|at| named.get(at).filter(known).cloned().unwrap_or_default()).collect())
 }
 
 /// Names the frames of one process.
 pub struct Symbolizer<'m> {
     modules: &'m Modules,
-    // By module base.
-    sources: HashMap<u64, Sources<'m>>,
     // By lookup address, innermost call first.
     known: HashMap<u64, Vec<Call>>,
 }
 
-// Where one module's names come from.
-struct Sources<'m> {
-    info: Option<DebugInfo<'m>>,
-    tables: Vec<SymbolTable>,
-}
-
 impl<'m> Symbolizer<'m> {
-    /// A symbolizer for the process that `modules` were found in.
-    pub fn new(modules: &'m Modules) -> Self {
-        Symbolizer { modules, sources: HashMap::new(), known: HashMap::new() }
+    /// Looks up the steps of all walks through the process that `modules` were found in.
+    pub fn new<'s>(modules: &'m Modules, steps: impl IntoIterator<Item = &'s Step>, detail: Detail) -> Self {
+        let mut by_module: BTreeMap<u64, (&Module, Vec<u64>)> = BTreeMap::new();
+        for step in steps {
+            // A trampoline is the kernel's doing, not a function that anybody called.
+            if let Some(module) = modules.find(step.lookup).filter(|_| step.trust != Trust::Signal) {
+                let wanted = &mut by_module.entry(module.base).or_insert((module, Vec::new())).1;
+                wanted.push(module.relative(step.lookup));
+            }
+        }
+        let mut known = HashMap::new();
+        for (module, mut wanted) in by_module.into_values() {
+            wanted.sort_unstable();
+            wanted.dedup();
+            let sections = (detail == Detail::Lines).then(|| module.dwarf_sections()).flatten();
+            let info = sections.and_then(|sections| DebugInfo::new(sections, module.split()));
+            let calls = calls(&wanted, info.as_ref(), symbol_tables(module));
+            known.extend(calls.into_iter().map(|(address, calls)| (module.absolute(address), calls)));
+        }
+        Symbolizer { modules, known }
     }
 
     /// A walk's steps as a report's frames: inlined calls expanded, innermost first.
-    pub fn frames(&mut self, steps: &[Step]) -> Vec<Frame> {
+    pub fn frames(&self, steps: &[Step]) -> Vec<Frame> {
         let mut frames = Vec::with_capacity(steps.len());
         for step in steps {
             let module = self.modules.find(step.lookup);
@@ -84,11 +98,8 @@ impl<'m> Symbolizer<'m> {
                 inline: false,
                 trust: step.trust,
             };
-            // A trampoline is the kernel's doing, not a function that anybody called.
-            let calls = match module.filter(|_| step.trust != Trust::Signal) {
-                Some(module) => self.calls(module, step.lookup),
-                None => &[],
-            };
+            let calls = self.known.get(&step.lookup).filter(|_| step.trust != Trust::Signal);
+            let calls = calls.map(Vec::as_slice).unwrap_or_default();
             let Some(outermost) = calls.len().checked_sub(1) else {
                 frames.push(frame);
                 continue;
@@ -103,27 +114,25 @@ impl<'m> Symbolizer<'m> {
         }
         frames
     }
-
-    fn calls(&mut self, module: &'m Module, lookup: u64) -> &[Call] {
-        let sources = &mut self.sources;
-        self.known.entry(lookup).or_insert_with(|| {
-            let sources = sources.entry(module.base).or_insert_with(|| Sources::new(module));
-            sources.calls(module.relative(lookup))
-        })
-    }
 }
 
-impl<'m> Sources<'m> {
-    fn new(module: &'m Module) -> Self {
-        let images = [module.debug().map(|debug| &debug.image), module.image(), module.embedded()];
-        Sources {
-            info: module.dwarf_sections().and_then(|sections| DebugInfo::new(sections, module.split())),
-            tables: images.into_iter().flatten().filter_map(SymbolTable::new).collect(),
-        }
-    }
+// The images of a module that may have a symbol table. Each is opened, or unpacked, when its turn comes.
+fn symbol_tables(module: &Module) -> impl Iterator<Item = Option<&Image>> {
+    let places: [fn(&Module) -> Option<&Image>; 3] =
+        [|module| module.debug().map(|debug| &debug.image), Module::image, Module::embedded];
+    places.into_iter().map(move |image| image(module))
+}
 
-    fn calls(&self, address: u64) -> Vec<Call> {
-        let mut calls = self.info.as_ref().map(|info| info.calls(address)).unwrap_or_default();
+// The calls at addresses of an image; at least one at each. `tables` are asked for what has no name yet.
+fn calls<'i>(
+    wanted: &[u64],
+    info: Option<&DebugInfo<'_>>,
+    mut tables: impl Iterator<Item = Option<&'i Image>>,
+) -> HashMap<u64, Vec<Call>> {
+    let mut found = HashMap::with_capacity(wanted.len());
+    let mut left = Vec::new();
+    for address in wanted {
+        let mut calls = info.map(|info| info.calls(*address)).unwrap_or_default();
         if calls.is_empty() {
             calls.push(Call::default());
         }
@@ -131,16 +140,26 @@ impl<'m> Sources<'m> {
             call.function = call.function.take().map(|name| demangle::demangle(&name));
         }
         // Only the outermost call is a function of its own: an inlined one has no symbol.
-        if let Some(call) = calls.last_mut().filter(|call| call.function.as_deref().is_none_or(is_pathless)) {
-            let symbol = self.tables.iter().find_map(|table| table.name(address));
-            let symbol = symbol.map(|name| demangle::demangle(&name));
-            call.function = match (call.function.take(), symbol) {
-                (Some(name), Some(symbol)) if !ends_in(&symbol, &name) => Some(name),
-                (name, symbol) => symbol.or(name),
+        if calls.last().is_some_and(|call| call.function.as_deref().is_none_or(is_pathless)) {
+            left.push(*address);
+        }
+        found.insert(*address, calls);
+    }
+    left.sort_unstable();
+    while !left.is_empty() {
+        let Some(image) = tables.next() else { break };
+        let names = image.map(|image| table::names(image, &left)).unwrap_or_default();
+        left.retain(|address| !names.contains_key(address));
+        for (address, symbol) in names {
+            let Some(call) = found.get_mut(&address).and_then(|calls| calls.last_mut()) else { continue };
+            let symbol = demangle::demangle(&symbol);
+            call.function = match call.function.take() {
+                Some(name) if !ends_in(&symbol, &name) => Some(name),
+                _ => Some(symbol),
             };
         }
-        calls
     }
+    found
 }
 
 // Line tables alone name a Rust function without its path, `print<T>`; its symbol has it, `till::print`.

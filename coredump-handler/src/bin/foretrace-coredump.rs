@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if Crash::is_meant(&arguments) {
         let made = match Crash::parse(&arguments) {
-            Ok(crash) => handler::respond(&crash, Vec::new()),
+            Ok(crash) => handler::respond_to_pipe(&crash),
             Err(error) => {
                 journal::log(&error.to_string());
                 eprintln!("foretrace-coredump: {error}");

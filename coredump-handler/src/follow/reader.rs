@@ -133,7 +133,7 @@ fn report(task: &Task<'_>, weak: Vec<Problem>, parent: &Channel) -> io::Result<O
     complete(&mut collected, task);
     let head = core::read_file(task.core).map_err(io::Error::other)?;
     let sink = BufWriter::with_capacity(1 << 18, task.bundle);
-    let (mut sink, _) = assemble(collected, sink).map_err(io::Error::other)?;
+    let (mut sink, _) = assemble(&mut collected, sink).map_err(io::Error::other)?;
     sink.flush()?;
     Ok(credentials(&head))
 }

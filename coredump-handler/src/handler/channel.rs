@@ -227,10 +227,12 @@ pub enum Stage {
     Analysis = 6,
     /// Writing the bundle.
     Assembly = 7,
+    /// Inlined calls, files and lines, package, logs, and a second bundle with them: the report is published.
+    Names = 8,
 }
 
 impl Stage {
-    const ALL: [Stage; 8] = [
+    const ALL: [Stage; 9] = [
         Stage::Start,
         Stage::Ring,
         Stage::Head,
@@ -239,6 +241,7 @@ impl Stage {
         Stage::State,
         Stage::Analysis,
         Stage::Assembly,
+        Stage::Names,
     ];
 
     /// What it was busy with, in words.
@@ -252,6 +255,7 @@ impl Stage {
             Stage::State => "reading the process's state",
             Stage::Analysis => "working out backtraces",
             Stage::Assembly => "writing the report",
+            Stage::Names => "looking up names",
         }
     }
 }
@@ -267,7 +271,7 @@ pub enum Progress {
     Release,
     /// What the crash has in common with others; it waits for [`Told::Go`] before it does more.
     Same(CrashKey),
-    /// The bundle is complete.
+    /// A bundle is complete: first the one that is published, later the one that replaces it.
     Done(Kind, String),
     /// It gives up, for this reason.
     Failed(String),

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use foretrace_report::ReportId;
 use foretrace_report::schema::{Problem, Program};
 use foretrace_store::Places;
 use nix::fcntl::OFlag;
@@ -32,10 +33,9 @@ use nix::unistd::{dup2_stdin, pipe2, setsid};
 
 use super::arguments::Crash;
 use super::child::Child;
-use super::{connection, sandbox, supervisor};
+use super::{connection, sandbox, supervisor, witness};
 use crate::install::Installation;
 use crate::journal;
-use crate::process::{Part, Process};
 
 /// Crashes that wait to be accepted; the kernel drops what finds no place.
 const BACKLOG: i32 = 4096;
@@ -178,6 +178,7 @@ impl Keeper<'_> {
 struct Running {
     process: Child,
     crash: Crash,
+    id: ReportId,
     // What is known of the program, until somebody has died of its crash.
     program: Option<Program>,
     deadline: Instant,
@@ -201,13 +202,7 @@ impl Running {
     // Whether somebody now writes the report that the supervisor could not write. Only once.
     fn is_buried(&mut self, how: &str) -> bool {
         let Some(program) = self.program.take() else { return false };
-        let buried = Child::spawn(None, || match supervisor::bury(&self.crash, program, how) {
-            Ok(_) => 0,
-            Err(error) => {
-                journal::log(&format!("no report of process {}: {error:#}", self.crash.pid));
-                1
-            }
-        });
+        let buried = Child::spawn(None, || witness::bury(&self.crash, self.id, program, how));
         buried.is_ok_and(|process| {
             self.process = process;
             true
@@ -219,18 +214,13 @@ impl Running {
 fn take(connection: UnixStream, root: &Path) -> Option<Running> {
     // Whoever connects without a crash, to look whether somebody answers, sees the connection close.
     let crash = connection::crash(&connection, root).ok()?;
-    let process = Process::open(crash.pid).ok();
-    let text = |part| {
-        let bytes = process.as_ref().and_then(|process| process.read(part).ok())?;
-        Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-    };
-    let (name, exe) = (text(Part::Name).unwrap_or_default(), text(Part::Executable));
-    let program = Some(Program { name, exe, pid: crash.pid, package: None });
-    let process = Child::spawn(None, || supervise(&crash, connection));
+    let program = Some(witness::program_of(&crash));
+    let id = foretrace_store::random_id().ok()?;
+    let process = Child::spawn(None, || supervise(&crash, id, connection));
     // Ours is the supervisor's by now.
     drop(crash.pidfd.map(super::child::inherited));
     match process {
-        Ok(process) => Some(Running { process, crash, program, deadline: Instant::now() + LONGEST }),
+        Ok(process) => Some(Running { process, crash, id, program, deadline: Instant::now() + LONGEST }),
         Err(error) => {
             journal::log(&format!("no report of process {}: {error}", crash.pid));
             None
@@ -238,7 +228,7 @@ fn take(connection: UnixStream, root: &Path) -> Option<Running> {
     }
 }
 
-fn supervise(crash: &Crash, mut connection: UnixStream) -> i32 {
+fn supervise(crash: &Crash, id: ReportId, mut connection: UnixStream) -> i32 {
     let keep: Vec<RawFd> = crash.pidfd.into_iter().chain([connection.as_raw_fd()]).collect();
     if sandbox::keep_only(&keep).is_err() {
         return 1;
@@ -252,7 +242,7 @@ fn supervise(crash: &Crash, mut connection: UnixStream) -> i32 {
     }
     // The supervisor lets the process go by closing standard input, so nothing else may hold it.
     drop(connection);
-    i32::from(!super::respond(crash, problems))
+    i32::from(!super::respond(crash, id, problems))
 }
 
 // Waits for the sources or a running crash's end, but not for long: deadlines are looked at. Whether it is the first.

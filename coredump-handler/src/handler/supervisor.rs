@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,13 +13,17 @@ use anyhow::{Context, bail};
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Problem, Program, Signal, signal_name};
 use foretrace_report::text::escape;
-use foretrace_store::{CrashKey, Incoming, Owner, Places, Published, Settings, StoreError, StoreKind};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use foretrace_store::{
+    CrashKey, Incoming, Owner, Places, Published, Revision, Settings, StoreError, StoreKind,
+};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use super::arguments::Crash;
+use super::attempt::{Attempt, Killed, patience};
 use super::broker::Broker;
 use super::channel::{Channel, Progress, Stage, Told};
 use super::child::{self, Child};
+use super::draft::{Draft, verify};
 use super::head::{Collector, State};
 use super::identity::{Identity, identify, recognise};
 use super::locker::Locker;
@@ -44,12 +47,12 @@ pub struct Handled {
     pub signature: String,
 }
 
-/// Makes a report of a crash, unless it is one of many, which is counted, or one that nobody wishes to have: `None`.
+/// Makes the report `id` of a crash, unless it is one of many, which is counted, or one that nobody wishes to have: `None`.
 /// Standard input is the kernel's pipe or socket; `problems` are known already.
 ///
 /// # Errors
 /// No report could be placed at all: the store cannot be written.
-pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Option<Handled>> {
+pub fn handle(crash: &Crash, id: ReportId, mut problems: Vec<Problem>) -> anyhow::Result<Option<Handled>> {
     let begun = Instant::now();
     guard()?;
     let places = Places::system(&crash.root);
@@ -78,7 +81,7 @@ pub fn handle(crash: &Crash, mut problems: Vec<Problem>) -> anyhow::Result<Optio
         crash,
         places,
         patience,
-        id: foretrace_store::random_id()?,
+        id,
         plan,
         seat: None,
         owner: owner(crash.uid, crash.gid, crash.dumpable, credentials),
@@ -166,32 +169,6 @@ impl Patience {
     }
 }
 
-// A running worker and what belongs to it.
-struct Attempt {
-    worker: Child,
-    channel: Channel,
-    stage: Stage,
-    // Killed when the attempt is over, however it ends.
-    broker: Option<Killed>,
-    // Whether the broker's death ends it: the first attempt has others behind it, the later ones do without.
-    needs_broker: bool,
-}
-
-// A child that ends with its owner.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        self.0.kill();
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.worker.kill();
-    }
-}
-
 impl Supervisor<'_> {
     fn report(&mut self) -> anyhow::Result<Option<Handled>> {
         let mut effort = Effort::FULL;
@@ -239,21 +216,42 @@ impl Supervisor<'_> {
     // None where the crash was only counted.
     fn attempt(&mut self, effort: Effort, deadlines: Deadlines) -> Result<Option<Handled>, Failed> {
         let at = |stage| move |why: anyhow::Error| Failed { stage, why };
-        let (incoming, mut attempt) = self.start(effort).map_err(at(Stage::Start))?;
+        let (draft, mut attempt) = self.start(effort).map_err(at(Stage::Start))?;
         let done = self.attend(&mut attempt, deadlines);
         self.locker.catch_up();
         let Some((kind, signature)) = done.map_err(at(attempt.stage))? else { return Ok(None) };
-        let published = attempt
-            .end(deadlines.finished)
-            .and_then(|()| verify(&incoming))
-            .and_then(|()| Ok(self.publish(incoming)?))
+        let (published, revision) = draft
+            .settle()
+            .and_then(|(incoming, revision)| Ok((self.publish(incoming)?, revision)))
             .map_err(at(Stage::Assembly))?;
-        Ok(Some(Handled { published, kind, signature }))
+        let mut handled = Handled { published, kind, signature };
+        if let Some(revision) = revision
+            && let Err(why) = self.revise(attempt, revision, &mut handled, deadlines)
+        {
+            // The report says itself what it lacks.
+            journal::log(&format!("report {} was not finished: {}", self.id, escape(&format!("{why:#}"))));
+        }
+        Ok(Some(handled))
     }
 
-    fn start(&mut self, effort: Effort) -> anyhow::Result<(Incoming, Attempt)> {
-        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
-        let bundle = incoming.bundle()?;
+    // The report is there, and its readers wait a little for what the worker still looks up.
+    fn revise(
+        &mut self,
+        mut attempt: Attempt,
+        revision: Revision,
+        handled: &mut Handled,
+        deadlines: Deadlines,
+    ) -> anyhow::Result<()> {
+        let Some((kind, signature)) = self.attend(&mut attempt, deadlines)? else { return Ok(()) };
+        attempt.end(deadlines.finished)?;
+        verify(&revision.file()?)?;
+        handled.published.bytes = revision.take(&handled.published)?;
+        (handled.kind, handled.signature) = (kind, signature);
+        Ok(())
+    }
+
+    fn start(&mut self, effort: Effort) -> anyhow::Result<(Draft, Attempt)> {
+        let draft = Draft::begin(&self.places)?;
         let (channel, far) = Channel::pair()?;
         let kernel_log = self.owner.uid == 0 || !logs::is_restricted();
         let group = self.group.as_ref().map(AsFd::as_fd);
@@ -289,7 +287,8 @@ impl Supervisor<'_> {
             supervisor: far,
             locker: self.locker.reader()?,
             head: self.head.file(),
-            bundle,
+            bundle: draft.content.try_clone()?,
+            revision: draft.revision.as_ref().map(Revision::file).transpose()?,
             kept,
             problems: self.problems.clone(),
             environment: self.settings.privacy.environment_allow.clone(),
@@ -300,7 +299,7 @@ impl Supervisor<'_> {
         };
         let worker = Child::spawn(group, || task.work())?;
         let needs_broker = effort == Effort::FULL;
-        Ok((incoming, Attempt { worker, channel, stage: Stage::Start, broker, needs_broker }))
+        Ok((draft, Attempt { worker, channel, stage: Stage::Start, broker, needs_broker }))
     }
 
     // Serves the worker until it is done, dead or too late. None: nothing is wanted of it.
@@ -458,7 +457,7 @@ impl Supervisor<'_> {
                 collected.parts.push((format!("process/{name}"), content));
             }
         }
-        assemble(collected, incoming.bundle()?)?;
+        assemble(&mut collected, incoming.bundle()?)?;
         let published = self.publish(incoming)?;
         Ok(Some(Handled { published, kind: Kind::Crash, signature: String::new() }))
     }
@@ -492,23 +491,8 @@ impl Supervisor<'_> {
     }
 }
 
-/// The report of a crash whose supervisor has itself crashed. It is root's: nobody is left to say whose it could be.
-///
-/// # Errors
-/// The store cannot be written.
-pub fn bury(crash: &Crash, program: Program, how: &str) -> anyhow::Result<Published> {
-    guard()?;
-    let incoming = Incoming::begin(&Places::system(&crash.root), StoreKind::System)?;
-    let id = foretrace_store::random_id()?;
-    let mut collected = told(crash, id, program);
-    let what = format!("the handler itself {how} at this crash; only what the kernel said could be written");
-    collected.problem("handler", what);
-    assemble(collected, incoming.bundle()?)?;
-    Ok(incoming.publish(id, Owner::ROOT)?)
-}
-
-// What the kernel itself said.
-fn told(crash: &Crash, id: ReportId, program: Program) -> Collected {
+/// What the kernel itself said.
+pub fn told(crash: &Crash, id: ReportId, program: Program) -> Collected {
     let mut collected = Collected::new(id, Kind::Crash, super::moment(crash), program);
     collected.signal =
         Some(Signal { number: crash.signal, name: signal_name(crash.signal), code: None, address: None });
@@ -518,32 +502,6 @@ fn told(crash: &Crash, id: ReportId, program: Program) -> Collected {
 struct Failed {
     stage: Stage,
     why: anyhow::Error,
-}
-
-impl Attempt {
-    // How the broker failed, where that matters: a worker that has lost it goes on and reports next to nothing.
-    fn broker_failed(&self) -> Option<String> {
-        self.broker.as_ref().filter(|_| self.needs_broker)?.0.failed()
-    }
-
-    // How the worker ended, waiting a little for it.
-    fn ending(&self, wait: Duration) -> String {
-        let mut source = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
-        // A failing poll leaves only the question below.
-        let _ = poll(&mut source, patience(Instant::now() + wait));
-        self.worker.ended().unwrap_or_else(|| "closed its connection and went on running".into())
-    }
-
-    // Waits for the worker's end: until then it could still write to its report.
-    fn end(self, until: Instant) -> anyhow::Result<()> {
-        let mut source = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
-        let until = until.max(Instant::now() + Duration::from_millis(200));
-        if poll(&mut source, patience(until))? == 0 {
-            bail!("it said that it was done and did not end");
-        }
-        self.worker.ended();
-        Ok(())
-    }
 }
 
 /// The handler's own crash must not start another handler: with this limit the kernel stops at the first that it would
@@ -561,25 +519,4 @@ fn kernel() -> anyhow::Result<[String; 3]> {
     let (release, machine) = (text(names.release()), text(names.machine()));
     let whole = format!("{} {release} {} {machine}", text(names.sysname()), text(names.version()));
     Ok([whole, release, machine])
-}
-
-// A container's end has a fixed place and form; what is in it is for its readers to doubt.
-fn verify(incoming: &Incoming) -> anyhow::Result<()> {
-    const END: u64 = 22;
-    const MARK: &[u8] = b"PK\x05\x06";
-    let bundle = incoming.bundle()?;
-    let size = bundle.metadata()?.len();
-    let mut mark = [0; MARK.len()];
-    let at = size.checked_sub(END).context("the report's container is empty")?;
-    bundle.read_exact_at(&mut mark, at)?;
-    if mark != MARK {
-        bail!("the report's container has no end");
-    }
-    Ok(())
-}
-
-fn patience(until: Instant) -> PollTimeout {
-    // Rounded up: a wait of nothing at all would be a busy loop until the deadline.
-    let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }

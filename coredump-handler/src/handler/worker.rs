@@ -1,8 +1,9 @@
 //! The worker: everything that parses. It has no rights, and everything it knows came as bytes and descriptors.
 //!
 //! Order is all: the ring first, because a killed process leaves nothing else; then the core's head, mapped files and
-//! stacks; then the state in `/proc`; then the process is let go; and only then what takes time: backtraces, names,
-//! package, logs, the bundle. What cannot be had is a problem in the report.
+//! stacks; then the state in `/proc`; then the process is let go; then backtraces and the bundle, which is published; and
+//! only then what takes time: inlined calls, files and lines, the package, logs, and a second bundle with them in the place of
+//! the first. What cannot be had is a problem in the report.
 
 mod analysis;
 mod collect;
@@ -55,7 +56,7 @@ impl Effort {
             // The first suspect is the memory that the images are compared with.
             Stage::Images => Effort { images: self.memory, ..less },
             Stage::Memory | Stage::State => less,
-            Stage::Analysis => Effort { analysis: false, images: false, ..less },
+            Stage::Analysis | Stage::Names => Effort { analysis: false, images: false, ..less },
         }
     }
 }
@@ -85,8 +86,10 @@ pub struct Task<'a> {
     pub locker: LockerReader,
     /// Where the core's head will be.
     pub head: &'a File,
-    /// Where the bundle goes.
+    /// Where the bundle goes: a file in memory, which the supervisor copies.
     pub bundle: File,
+    /// Where the bundle goes that has everything, if there can be one.
+    pub revision: Option<File>,
     /// What an earlier worker wanted to have kept.
     pub kept: Vec<(u32, File)>,
     /// What is known to be wrong already.
@@ -122,16 +125,12 @@ impl Task<'_> {
             Ok(problems) => self.problems.extend(problems),
             Err(error) => return self.fail(&format!("it could not give up root's rights: {error}")),
         }
-        let bundle = match self.bundle.try_clone() {
-            Ok(bundle) => bundle,
-            Err(error) => return self.fail(&error.to_string()),
-        };
         let program = Program { name: String::new(), exe: None, pid: self.crash.pid, package: None };
         let mut collected = Collected::new(self.id, Kind::Crash, super::moment(self.crash), program);
         collected.problems = std::mem::take(&mut self.problems);
         let mut worker = Worker { task: self, collected };
         match worker.collect() {
-            Some(mut held) => worker.finish(&mut held, bundle),
+            Some(held) => worker.finish(held),
             None => 0,
         }
     }
@@ -150,6 +149,7 @@ impl Task<'_> {
             self.bundle.as_raw_fd(),
         ];
         keep.extend(self.broker.as_ref().map(|broker| broker.as_fd().as_raw_fd()));
+        keep.extend(self.revision.as_ref().map(|revision| revision.as_raw_fd()));
         keep.extend(self.kept.iter().map(|(_, file)| file.as_raw_fd()));
         keep
     }

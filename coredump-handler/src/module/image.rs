@@ -12,7 +12,7 @@ use lzma_rust2::XzReader;
 use object::read::{CompressedData, CompressionFormat};
 
 use super::section::{Section, Source};
-use crate::core::{u32_at, u64_at};
+use crate::core::u32_at;
 use crate::elf::{self, Class, Header, ProgramHeader};
 use crate::memory::Memory;
 
@@ -36,6 +36,9 @@ const SHT_NOBITS: u32 = 8;
 const SHT_DYNSYM: u32 = 11;
 const SHF_COMPRESSED: u64 = 1 << 11;
 const NT_GNU_BUILD_ID: u32 = 3;
+// ELFCOMPRESS_
+const ZLIB: u32 = 1;
+const ZSTANDARD: u32 = 2;
 
 /// A PT_LOAD segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,9 +290,27 @@ impl Image {
         if header.row.flags & SHF_COMPRESSED == 0 {
             return Some(section);
         }
-        let bytes = decompress(self.class(), &section.whole(DECOMPRESSED_LIMIT as usize)?)?;
-        let length = bytes.len() as u64;
-        Some(Section::new(&Source::bytes(bytes), 0, length))
+        // Its header: format, reserved (in 64-bit files), size, alignment.
+        let (size_at, header_bytes) = match self.class() {
+            Class::Bits32 => (4, 12),
+            Class::Bits64 => (8, 24),
+        };
+        let start = self.source.read(header.row.offset, header_bytes);
+        let length = self.class().word(&start, size_at).filter(|length| *length <= DECOMPRESSED_LIMIT)?;
+        let compressed = header.row.size.checked_sub(header_bytes as u64)?;
+        match u32_at(&start, 0)? {
+            ZLIB => {
+                let offset = header.row.offset.checked_add(header_bytes as u64)?;
+                Some(Section::inflated(&self.source, offset, compressed, length))
+            }
+            ZSTANDARD => {
+                let bytes = section.whole(DECOMPRESSED_LIMIT as usize)?;
+                let bytes = unpack(bytes.get(header_bytes..)?, length)?;
+                let length = bytes.len() as u64;
+                Some(Section::new(&Source::bytes(bytes), 0, length))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -327,19 +348,7 @@ fn build_id_in_notes(mut bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-// Its header: format, reserved (in 64-bit files), size, alignment.
-fn decompress(class: Class, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (uncompressed_size, data) = match class {
-        Class::Bits32 => (u64::from(u32_at(bytes, 4)?), bytes.get(12..)?),
-        Class::Bits64 => (u64_at(bytes, 8)?, bytes.get(24..)?),
-    };
-    let format = match u32_at(bytes, 0)? {
-        1 => CompressionFormat::Zlib,
-        2 => CompressionFormat::Zstandard,
-        _ => return None,
-    };
-    if uncompressed_size > DECOMPRESSED_LIMIT {
-        return None;
-    }
-    CompressedData { format, data, uncompressed_size }.decompress().ok().map(|bytes| bytes.into_owned())
+fn unpack(data: &[u8], uncompressed_size: u64) -> Option<Vec<u8>> {
+    let packed = CompressedData { format: CompressionFormat::Zstandard, data, uncompressed_size };
+    packed.decompress().ok().map(|bytes| bytes.into_owned())
 }

@@ -5,21 +5,26 @@
 //! kill us. Never reads more of one image than [`BUDGET`], whatever its headers promise.
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
+use flate2::{Decompress, FlushDecompress, Status};
 use gimli::{Error, LittleEndian, Reader, ReaderOffsetId};
 
 /// The most that is read of one image: debug information of a large browser, and not a sparse file's terabytes.
 const BUDGET: u64 = 2 << 30;
 /// Longer sections are not believed.
 const SECTION_LIMIT: u64 = 4 << 30;
-/// Large enough that reading ahead pays, small enough that a lookup in a huge table stays cheap.
-const CHUNK: usize = 32 << 10;
+/// What a lookup touches costs most where it is scattered: a page that is new to this process takes longer than reading it.
+const CHUNK: usize = 8 << 10;
+/// What is read at once of a section that is gone through from its start to its end.
+const STRETCH: usize = 96 << 10;
+/// What is read at once of a compressed section.
+const INPUT: usize = 32 << 10;
 
 /// Where an image's bytes come from.
 pub(crate) enum Source {
@@ -40,19 +45,28 @@ impl Source {
 
     /// Up to `length` bytes at `offset`; fewer where there are no more. The caller bounds `length`.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let count = self.read_into(offset, &mut bytes);
+        bytes.truncate(count);
+        bytes
+    }
+
+    // Returns how many bytes from the start could be read.
+    fn read_into(&self, offset: u64, into: &mut [u8]) -> usize {
         match self {
             Source::Bytes(bytes) => {
                 let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or(&[]);
-                rest[..length.min(rest.len())].to_vec()
+                let count = rest.len().min(into.len());
+                into[..count].copy_from_slice(&rest[..count]);
+                count
             }
             Source::File(file, budget) => {
-                let Some(left) = budget.get().checked_sub(length as u64) else { return Vec::new() };
+                let Some(left) = budget.get().checked_sub(into.len() as u64) else { return 0 };
                 budget.set(left);
-                let mut bytes = vec![0; length];
                 let mut filled = 0;
-                while filled < length {
+                while filled < into.len() {
                     let at = offset.saturating_add(filled as u64);
-                    match file.read_at(&mut bytes[filled..], at) {
+                    match file.read_at(&mut into[filled..], at) {
                         Ok(0) => break,
                         Ok(count) => filled += count,
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -60,10 +74,57 @@ impl Source {
                         Err(_) => break,
                     }
                 }
-                bytes.truncate(filled);
-                bytes
+                filled
             }
         }
+    }
+}
+
+// Bytes that are inflated no further than they are looked at.
+struct Inflater {
+    // Where the compressed bytes are that were not read yet, and how many.
+    at: u64,
+    left: u64,
+    // What was read, and how much of it the stream has taken.
+    input: Vec<u8>,
+    taken: usize,
+    state: Decompress,
+    // The next chunk of the section to be made.
+    next: usize,
+}
+
+impl Inflater {
+    // The next `length` bytes; fewer where the stream is broken or ends.
+    fn inflate(&mut self, source: &Source, length: usize) -> Box<[u8]> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            if self.taken == self.input.len() {
+                self.refill(source);
+            }
+            let (read, written) = (self.state.total_in(), self.state.total_out());
+            let input = &self.input[self.taken..];
+            let did = self.state.decompress(input, &mut bytes[filled..], FlushDecompress::None);
+            let read = (self.state.total_in() - read) as usize;
+            let written = (self.state.total_out() - written) as usize;
+            self.taken += read;
+            filled += written;
+            if (read, written) == (0, 0) || !matches!(did, Ok(Status::Ok | Status::BufError)) {
+                break;
+            }
+        }
+        bytes.truncate(filled);
+        bytes.into_boxed_slice()
+    }
+
+    fn refill(&mut self, source: &Source) {
+        let count = INPUT.min(usize::try_from(self.left).unwrap_or(INPUT));
+        self.input.resize(count, 0);
+        let count = source.read_into(self.at, &mut self.input);
+        self.input.truncate(count);
+        self.taken = 0;
+        self.at += count as u64;
+        self.left -= count as u64;
     }
 }
 
@@ -73,6 +134,7 @@ pub(crate) struct Section {
     offset: u64,
     length: usize,
     chunks: Box<[OnceCell<Box<[u8]>>]>,
+    inflater: Option<RefCell<Inflater>>,
 }
 
 impl Section {
@@ -88,12 +150,32 @@ impl Section {
             offset,
             length,
             chunks: (0..chunks).map(|_| OnceCell::new()).collect(),
+            inflater: None,
+        }
+    }
+
+    /// The `length` bytes that the zlib stream in `compressed` bytes of `source` from `offset` stands for.
+    pub(crate) fn inflated(source: &Rc<Source>, offset: u64, compressed: u64, length: u64) -> Section {
+        let length = if length > SECTION_LIMIT { 0 } else { usize::try_from(length).unwrap_or(0) };
+        let state = Decompress::new(true);
+        let inflater = Inflater { at: offset, left: compressed, input: Vec::new(), taken: 0, state, next: 0 };
+        Section {
+            source: source.clone(),
+            offset,
+            length,
+            chunks: (0..length.div_ceil(CHUNK)).map(|_| OnceCell::new()).collect(),
+            inflater: Some(RefCell::new(inflater)),
         }
     }
 
     /// No bytes: what stands for a section that an image does not have.
     pub(crate) fn empty() -> Section {
         Section::new(&Source::bytes(Vec::new()), 0, 0)
+    }
+
+    /// How many bytes it says it has.
+    pub(crate) fn length(&self) -> usize {
+        self.length
     }
 
     pub(crate) fn reader(&self) -> SectionReader<'_> {
@@ -111,13 +193,54 @@ impl Section {
 
     /// All of it, if it is no longer than `limit`.
     pub(crate) fn whole(&self, limit: usize) -> Option<Vec<u8>> {
-        (self.length <= limit).then(|| self.source.read(self.offset, self.length))
+        let mut bytes = Vec::new();
+        if self.length > limit {
+            return None;
+        }
+        self.each_stretch(1, |stretch| bytes.extend_from_slice(stretch));
+        Some(bytes)
+    }
+
+    /// Calls `take` with one stretch after another, each a multiple of `unit` bytes long but for the last. Nothing is kept.
+    pub(crate) fn each_stretch(&self, unit: usize, mut take: impl FnMut(&[u8])) {
+        let stretch = (STRETCH / unit).max(1) * unit;
+        let mut buffer = vec![0; stretch.min(self.length)];
+        let mut at = 0;
+        while at < self.length {
+            let wanted = stretch.min(self.length - at);
+            let count = match &self.inflater {
+                None => self.source.read_into(self.offset.saturating_add(at as u64), &mut buffer[..wanted]),
+                Some(_) => self.copy_to(at, &mut buffer[..wanted]),
+            };
+            take(&buffer[..count]);
+            if count < wanted {
+                return;
+            }
+            at += count;
+        }
+    }
+
+    fn copy_to(&self, at: usize, into: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < into.len() {
+            let window = self.window(at + filled);
+            if window.is_empty() {
+                break;
+            }
+            let count = window.len().min(into.len() - filled);
+            into[filled..filled + count].copy_from_slice(&window[..count]);
+            filled += count;
+        }
+        filled
     }
 
     // What is at hand from `at`: never empty within the section, unless the file is shorter than it says.
     fn window(&self, at: usize) -> &[u8] {
         if at >= self.length {
             return &[];
+        }
+        if let Some(inflater) = &self.inflater {
+            return self.inflate(&mut inflater.borrow_mut(), at);
         }
         match &*self.source {
             Source::Bytes(bytes) => {
@@ -135,6 +258,18 @@ impl Section {
                 chunk.get(at % CHUNK..).unwrap_or(&[])
             }
         }
+    }
+
+    // A stream can only be inflated from its start: what lies before the chunk comes with it.
+    fn inflate(&self, inflater: &mut Inflater, at: usize) -> &[u8] {
+        while inflater.next <= at / CHUNK {
+            let length = CHUNK.min(self.length - inflater.next * CHUNK);
+            let chunk = inflater.inflate(&self.source, length);
+            // Each is made once.
+            let _ = self.chunks[inflater.next].set(chunk);
+            inflater.next += 1;
+        }
+        self.chunks[at / CHUNK].get().and_then(|chunk| chunk.get(at % CHUNK..)).unwrap_or(&[])
     }
 }
 

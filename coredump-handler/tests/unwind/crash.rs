@@ -8,7 +8,7 @@ use foretrace_capture::core::{self, CoreHead};
 use foretrace_capture::maps::{self, Mapping};
 use foretrace_capture::memory::CoreMemory;
 use foretrace_capture::module::{Modules, Places};
-use foretrace_capture::symbol::Symbolizer;
+use foretrace_capture::symbol::symbolize;
 use foretrace_capture::unwind::{End, Unwinder, Walk};
 use foretrace_report::schema::{Frame, Problem, Trust};
 use tempfile::TempDir;
@@ -125,13 +125,13 @@ impl Crash {
         let memory = CoreMemory::new(file, &head.segments);
         let (modules, problems) = Modules::new(&maps::from_core(&head).0, &memory, open);
         let modules = modules.looking_in(places);
-        let (mut unwinder, mut symbolizer) = (Unwinder::new(&modules), Symbolizer::new(&modules));
+        let mut unwinder = Unwinder::new(&modules);
         let threads = head
             .threads
             .iter()
             .map(|thread| {
                 let walk = unwinder.walk(&thread.registers, &memory);
-                let frames = symbolizer.frames(&walk.steps);
+                let frames = symbolize(&walk.steps, &modules);
                 (thread.tid, walk, frames)
             })
             .collect();

@@ -4,7 +4,7 @@
 //! it. A container is hostile until read: names are checked, sizes and entry counts are bounded, and no entry is
 //! ever written to a path by this crate.
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
@@ -115,7 +115,14 @@ impl<W: Write + Seek> BundleWriter<W> {
     pub fn finish(mut self, mut report: Report) -> Result<(W, Report), BundleError> {
         report.parts = std::mem::take(&mut self.parts);
         self.start(REPORT)?;
-        self.zip.write_all(&serde_json::to_vec_pretty(&report)?)?;
+        // Thousands of threads are tens of megabytes of text: it is never held whole.
+        let mut text = BufWriter::with_capacity(1 << 16, &mut self.zip);
+        serde_json::to_writer_pretty(&mut text, &report).map_err(|error| match error.is_io() {
+            true => BundleError::from(std::io::Error::from(error)),
+            false => error.into(),
+        })?;
+        text.flush()?;
+        drop(text);
         Ok((self.zip.finish()?, report))
     }
 

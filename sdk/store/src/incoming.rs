@@ -4,7 +4,7 @@
 //! or not at all. Nothing here reads what others have written, and no name is followed in a directory that was
 //! handed to a user.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -55,11 +55,13 @@ pub struct Incoming {
     name: String,
     building: Directory,
     // Held for as long as the writer lives: a directory whose lock is free has lost its writer.
-    _lock: File,
+    lock: File,
     bundle: File,
     // Whether the container is in memory only, to be encrypted before it gets a name.
     concealed: bool,
     published: bool,
+    // Whether a revision has the lock now.
+    revised: bool,
 }
 
 /// What became of a report.
@@ -98,8 +100,7 @@ impl Incoming {
         let (name, building, lock) = building_directory(&incoming)?;
         let concealed = Settings::load(places).0.storage.encrypt;
         let bundle = if concealed {
-            let memory = memfd_create(BUNDLE, MFdFlags::MFD_CLOEXEC);
-            File::from(memory.map_err(|error| building.error(BUNDLE, error))?)
+            memory().map_err(|error| building.error(BUNDLE, error))?
         } else {
             building.create_file(BUNDLE)?
         };
@@ -109,10 +110,11 @@ impl Incoming {
             kind,
             name,
             building,
-            _lock: lock,
+            lock,
             bundle,
             concealed,
             published: false,
+            revised: false,
         })
     }
 
@@ -130,6 +132,33 @@ impl Incoming {
     /// The file system knows no files without a name, or refuses.
     pub fn core_seat(&self) -> Result<CoreSeat, StoreError> {
         CoreSeat::new(self.building.duplicate()?)
+    }
+
+    /// A second container, which may replace the first one once the report is published. Until it is taken or dropped the
+    /// report is locked: whoever reads it waits for what is still to come.
+    ///
+    /// # Errors
+    /// No file can be made, or no descriptor is left.
+    pub fn revision(&mut self) -> Result<Revision, StoreError> {
+        let name = format!("{}.zip", self.name);
+        let file = self.incoming.create_file(&name)?;
+        let lock = self.lock.try_clone().map_err(|error| self.building.error("", error));
+        let mut revision = Revision {
+            incoming: self.incoming.duplicate()?,
+            name,
+            plain: None,
+            file,
+            report: self.building.duplicate()?,
+            taken: false,
+            lock: lock?,
+        };
+        // A file whose lock is free has lost its writer.
+        revision.file.try_lock().map_err(|error| revision.error(error.into()))?;
+        if self.concealed {
+            revision.plain = Some(memory().map_err(|error| revision.error(error))?);
+        }
+        self.revised = true;
+        Ok(revision)
     }
 
     /// Makes the report durable, hands it to `owner` and moves it to its place.
@@ -171,6 +200,9 @@ impl Incoming {
         self.published = true;
         let _ = shelf.sync();
         let _ = self.incoming.sync();
+        if !self.revised {
+            let _ = self.lock.unlock();
+        }
         Ok(Published { id, owner, path: shelf.path().join(name), bytes, sealed, fallback: None })
     }
 
@@ -186,14 +218,70 @@ impl Incoming {
                 _ => {}
             }
         }
-        let name = if sealed.is_some() { SEALED } else { BUNDLE };
+        let name = container(sealed);
         let file = self.building.create_file(name)?;
-        let mut plain = self.bundle()?;
-        let written = plain.rewind().and_then(|()| match sealed {
-            Some(recipient) => recipient.seal(&mut plain, &file),
-            None => io::copy(&mut plain, &mut &file).map(drop),
-        });
+        let written = settle(self.bundle()?, sealed, &file);
         written.map_err(|error| self.building.error(name, error)).map(|()| file)
+    }
+}
+
+/// A container that replaces a published report's own. Dropped without [`Revision::take`], it leaves the report as it was.
+#[derive(Debug)]
+pub struct Revision {
+    incoming: Directory,
+    name: String,
+    // The container in memory, where it may have to be encrypted.
+    plain: Option<File>,
+    file: File,
+    report: Directory,
+    taken: bool,
+    // The report's, which its readers wait for.
+    lock: File,
+}
+
+impl Revision {
+    /// The file for the container, readable and writable, at the same offset as every other handle of it.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn file(&self) -> Result<File, StoreError> {
+        self.plain.as_ref().unwrap_or(&self.file).try_clone().map_err(|error| self.error(error))
+    }
+
+    /// Puts the container in the place of the one that was `published`, durably and encrypted to the same key; returns the
+    /// space that it takes. Nothing is opened and no name followed in a directory that is no longer root's: a name is
+    /// replaced there, whatever it was.
+    ///
+    /// # Errors
+    /// The report is gone, or the system refuses; it stays as it was.
+    pub fn take(mut self, published: &Published) -> Result<u64, StoreError> {
+        let sealed = published.sealed.as_ref();
+        if let Some(plain) = self.plain.take() {
+            settle(plain, sealed, &self.file).map_err(|error| self.error(error))?;
+        }
+        self.file.sync_all().map_err(|error| self.error(error))?;
+        let Owner { uid, gid } = published.owner;
+        let (user, group) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        fchown(&self.file, user, group).map_err(|error| self.error(error.into()))?;
+        self.incoming.rename(&self.name, &self.report, container(sealed), RenameFlags::empty())?;
+        self.taken = true;
+        self.report.sync()?;
+        Ok(self.file.metadata().map_or(0, |status| status.blocks() * 512))
+    }
+
+    fn error(&self, source: std::io::Error) -> StoreError {
+        self.incoming.error(&self.name, source)
+    }
+}
+
+impl Drop for Revision {
+    fn drop(&mut self) {
+        if !self.taken {
+            // What cannot be removed now, the next writer's sweep removes.
+            let _ = self.incoming.remove_file(&self.name);
+        }
+        // Other descriptors of the same directory would go on holding it.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -203,6 +291,25 @@ impl Drop for Incoming {
             // What cannot be removed now, the next writer's sweep removes.
             let _ = self.incoming.remove_tree(&self.name, &[BUNDLE, SEALED]);
         }
+    }
+}
+
+/// A file in memory, for what must not be written as it is.
+fn memory() -> io::Result<File> {
+    Ok(File::from(memfd_create(BUNDLE, MFdFlags::MFD_CLOEXEC)?))
+}
+
+/// The name of a report's container.
+fn container(sealed: Option<&Recipient>) -> &'static str {
+    if sealed.is_some() { SEALED } else { BUNDLE }
+}
+
+/// Writes a container that was in memory as it is to lie on the disk.
+fn settle(mut plain: File, sealed: Option<&Recipient>, mut into: &File) -> io::Result<()> {
+    plain.rewind()?;
+    match sealed {
+        Some(recipient) => recipient.seal(&mut plain, into),
+        None => io::copy(&mut plain, &mut into).map(drop),
     }
 }
 
@@ -259,24 +366,18 @@ fn building_directory(incoming: &Directory) -> Result<(String, Directory, File),
     Err(incoming.untrusted("", "new directories in it vanish at once"))
 }
 
-/// Removes what dead writers left; the living hold their directory's lock.
+/// Removes what dead writers left; the living hold the lock of their directory or file.
 pub(crate) fn sweep(incoming: &Directory) {
     for name in incoming.names().unwrap_or_default() {
-        let abandoned = |name: &str| {
-            let directory = incoming.subdirectory(name).ok()?;
-            let lock = directory.as_file().ok()?;
-            match lock.try_lock() {
-                Ok(()) => Some(lock),
-                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
-            }
+        let Ok(stat) = incoming.stat(&name) else { continue };
+        let whole = is_directory(&stat);
+        let opened = match whole {
+            true => incoming.subdirectory(&name).and_then(|directory| directory.as_file()),
+            false => incoming.open_file(&name),
         };
-        match incoming.stat(&name) {
-            Ok(stat) if is_directory(&stat) => {
-                if let Some(_lock) = abandoned(&name) {
-                    let _ = incoming.remove_tree(&name, &[BUNDLE, SEALED]);
-                }
-            }
-            _ => {}
-        }
+        // Held until it is gone, so that nobody takes it for theirs meanwhile.
+        let Some(_lock) = opened.ok().filter(|file| file.try_lock().is_ok()) else { continue };
+        let _ =
+            if whole { incoming.remove_tree(&name, &[BUNDLE, SEALED]) } else { incoming.remove_file(&name) };
     }
 }

@@ -28,7 +28,7 @@ pub mod vacuum;
 pub use answers::{Standing, StandingAnswer, StandingAnswers};
 pub use cores::{CORE, CoreSeat};
 pub use error::{FindError, StoreError};
-pub use incoming::{Incoming, Owner, Published, StoreKind};
+pub use incoming::{Incoming, Owner, Published, Revision, StoreKind};
 pub use lock::UploaderLock;
 pub use places::Places;
 pub use report_dir::{
@@ -37,7 +37,7 @@ pub use report_dir::{
 };
 pub use sealing::{Key, Recipient};
 pub use settings::{Settings, Warning};
-pub use shelf::{Listing, Store};
+pub use shelf::{Listing, Store, is_published};
 pub use tally::{Admission, Candidate, Counted, CrashKey, admit, settle};
 pub use vacuum::{Vacuumed, enforce, vacuum};
 

@@ -3,10 +3,10 @@
 //! Owns the names of the files, the limits under which they are read and how they are replaced. What they mean is not
 //! its business. Every access starts from the held directory of the report's owner and follows no link.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use foretrace_report::bundle::{BundleReader, Limits};
 use foretrace_report::{Report, ReportId};
@@ -19,7 +19,7 @@ use crate::sealing::{Content, Keyring, Recipient};
 use crate::tally::{self, Counted};
 use crate::{CORE, StoreError, as_user};
 
-/// The report itself; written once, never changed.
+/// The report itself. Its handler may replace it once, while it holds the directory's lock; then it never changes.
 pub const BUNDLE: &str = "bundle.zip";
 /// The same, encrypted to its user's key: one of both is there.
 pub const SEALED: &str = "bundle.zip.age";
@@ -180,11 +180,15 @@ impl ReportDir {
         Ok(Box::new(opened))
     }
 
-    /// The container as the file that it is, encrypted or not.
+    /// The container as the file that it is, encrypted or not; where it is still being added to, once that is done.
     ///
     /// # Errors
     /// It cannot be opened or is no regular file.
     pub fn bundle_file(&self) -> Result<File, StoreError> {
+        // What another user does with a directory of theirs must not hold up root.
+        if !self.foreign {
+            wait_until_finished(&self.own()?)?;
+        }
         self.open_file(if self.sealed { SEALED } else { BUNDLE })
     }
 
@@ -348,6 +352,18 @@ impl ReportDir {
     fn untrusted(&self, name: &str, why: &'static str) -> StoreError {
         self.shelf.untrusted(&Path::new(&self.id.to_string()).join(name).to_string_lossy(), why)
     }
+}
+
+// The handler holds the directory's lock for as long as it adds to the report; no handler takes longer than this.
+fn wait_until_finished(report: &Directory) -> Result<(), StoreError> {
+    const LONGEST: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(2);
+    let until = Instant::now() + LONGEST;
+    let directory = report.as_file()?;
+    while matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock)) && Instant::now() < until {
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// Erases a report and the count of those that it stood for.

@@ -141,6 +141,19 @@ impl Store {
     }
 }
 
+/// Whether somebody in the system's store has the report `id`, for the handler. Nothing in a user's directory is opened.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn is_published(places: &Places, id: ReportId) -> Result<bool, StoreError> {
+    let reports = match Directory::open(&places.state()).and_then(|state| state.subdirectory("reports")) {
+        Err(error) if error.is_missing() => return Ok(false),
+        other => other?,
+    };
+    let has = |shelf: &String| reports.passage(shelf).and_then(|it| it.stat(&id.to_string())).is_ok();
+    Ok(reports.names()?.iter().any(has))
+}
+
 impl Shelf {
     fn ids(&self, problems: &mut Vec<StoreError>) -> Vec<ReportId> {
         match self.directory.names() {

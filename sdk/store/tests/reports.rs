@@ -434,3 +434,63 @@ fn a_knock_reaches_a_users_socket_with_that_users_rights_and_waits_for_nobody() 
     (0..300).for_each(|_| foretrace_store::knock(&world.places, owner));
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
 }
+
+#[test]
+fn who_reads_a_report_that_is_still_added_to_gets_what_replaces_it() {
+    let world = World::new();
+    let mut incoming = world.begin();
+    fill(&incoming, id(1));
+    let revision = incoming.revision().unwrap();
+    let published = incoming.publish(id(1), Owner::current()).unwrap();
+    let path = &published.path;
+    assert!(path.join(BUNDLE).exists(), "it is there at once");
+    let report = Store::open(&world.places).find(&id(1).to_string()).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut report.bundle_file().unwrap(), &mut content).unwrap();
+        content
+    });
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!reader.is_finished(), "nobody waited");
+    revision.file().unwrap().write_all(b"with names").unwrap();
+    revision.take(&published).unwrap();
+    assert_eq!(reader.join().unwrap(), b"with names");
+    assert_eq!(world.building(), 0);
+}
+
+#[test]
+fn a_revision_that_is_never_made_leaves_the_report_and_nothing_else() {
+    let world = World::new();
+    let mut incoming = world.begin();
+    incoming.bundle().unwrap().write_all(b"as published").unwrap();
+    let revision = incoming.revision().unwrap();
+    let path = incoming.publish(id(1), Owner::current()).unwrap().path;
+    drop(revision);
+    assert_eq!(fs::read(path.join(BUNDLE)).unwrap(), b"as published");
+    assert_eq!(world.building(), 0);
+    // What a dead handler leaves the next one clears away; what a living one holds stays.
+    let mut living = world.begin();
+    let held = living.revision().unwrap();
+    fs::write(world.state("incoming").join("0123.zip"), "half").unwrap();
+    drop(world.begin());
+    assert_eq!(world.building(), 2);
+    held.file().unwrap();
+}
+
+#[test]
+fn a_revision_replaces_a_link_that_its_user_has_put_there_and_follows_it_nowhere() {
+    let world = World::new();
+    let elsewhere = world.state("elsewhere");
+    let mut incoming = world.begin();
+    fill(&incoming, id(1));
+    let revision = incoming.revision().unwrap();
+    let published = incoming.publish(id(1), Owner::current()).unwrap();
+    let path = &published.path;
+    fs::write(&elsewhere, "precious").unwrap();
+    fs::remove_file(path.join(BUNDLE)).unwrap();
+    symlink(&elsewhere, path.join(BUNDLE)).unwrap();
+    revision.file().unwrap().write_all(b"with names").unwrap();
+    revision.take(&published).unwrap();
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"precious");
+    assert_eq!(fs::read(path.join(BUNDLE)).unwrap(), b"with names");
+}

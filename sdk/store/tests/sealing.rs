@@ -66,6 +66,34 @@ fn roots_handler_encrypts_to_the_key_on_a_users_shelf_and_root_cannot_open_it() 
 }
 
 #[test]
+fn what_replaces_an_encrypted_report_is_encrypted_to_the_same_key() {
+    let world = World::new();
+    let key = Key::create(&world.places).unwrap();
+    let owner = Owner::current();
+    world.publish(1, owner);
+    Store::open(&world.places).trust(&key.recipient()).unwrap();
+    for (n, finished) in [(2, true), (3, false)] {
+        let mut incoming = Incoming::begin(&world.places, StoreKind::System).unwrap();
+        incoming.bundle().unwrap().write_all(b"a secret without names").unwrap();
+        let revision = incoming.revision().unwrap();
+        let published = incoming.publish(ReportId::from_random([n; 16]), owner).unwrap();
+        revision.file().unwrap().write_all(b"a secret with names").unwrap();
+        assert_eq!(fs::read_dir(world.places.state().join("incoming")).unwrap().count(), 1);
+        if finished {
+            revision.take(&published).unwrap();
+        } else {
+            drop(revision);
+        }
+        assert!(published.path.join(SEALED).exists() && !published.path.join(BUNDLE).exists());
+        let mut plain = String::new();
+        let sealed = fs::File::open(published.path.join(SEALED)).unwrap();
+        std::io::Read::read_to_string(&mut key.open(sealed).unwrap(), &mut plain).unwrap();
+        assert_eq!(plain, if finished { "a secret with names" } else { "a secret without names" });
+        assert_eq!(fs::read_dir(world.places.state().join("incoming")).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn what_is_no_key_on_a_shelf_loses_no_report() {
     if !geteuid().is_root() {
         return;

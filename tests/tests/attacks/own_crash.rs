@@ -89,23 +89,70 @@ fn a_worker_or_broker_that_crashes_costs_no_report_and_makes_none() -> Result<()
 }
 
 #[test]
-fn a_supervisor_that_crashes_takes_its_children_along_and_starts_no_handler() -> Result<()> {
-    let world = Installed::new()?;
-    let sleeper = Sleeper::start(USER)?;
-    let mut handler = at_work(&world, &sleeper)?;
-    let children = [child_of(&handler, Part::Worker)?, child_of(&handler, Part::Broker)?];
-    kill(Pid::from_raw(handler.id() as i32), Signal::SIGABRT)?;
-    ensure!(!handler.wait()?.success(), "the handler survived");
-    let began = Instant::now();
-    while children.iter().any(|child| kill(*child, None).is_ok()) {
-        ensure!(began.elapsed() < Duration::from_secs(3), "its children live on");
-        thread::sleep(Duration::from_millis(5));
+fn a_supervisor_that_dies_takes_its_children_along_starts_no_handler_and_its_crash_is_reported() -> Result<()>
+{
+    for signal in [Signal::SIGABRT, Signal::SIGKILL] {
+        let world = Installed::new()?;
+        let sleeper = Sleeper::start(USER)?;
+        let mut handler = at_work(&world, &sleeper)?;
+        let children = [child_of(&handler, Part::Worker)?, child_of(&handler, Part::Broker)?];
+        kill(Pid::from_raw(handler.id() as i32), signal)?;
+        ensure!(!handler.wait()?.success(), "the handler survived");
+        let began = Instant::now();
+        while children.iter().any(|child| kill(*child, None).is_ok()) {
+            ensure!(began.elapsed() < Duration::from_secs(3), "its children live on");
+            thread::sleep(Duration::from_millis(5));
+        }
+        world.wait_for_report()?;
+        thread::sleep(Duration::from_millis(300));
+        let problems = problems_of_the_only_report(&world)?;
+        ensure!(problems.contains("the handler itself died"), "{problems}");
+        // The next one works, and clears away what was left.
+        world.crash(&mut Command::new(victim(&world, "bare", "bare")?))?;
+        let incoming = world.root().join("var/lib/foretrace/incoming");
+        let began = Instant::now();
+        while fs::read_dir(&incoming)?.next().is_some() {
+            ensure!(began.elapsed() < Duration::from_secs(3), "left behind");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
-    thread::sleep(Duration::from_millis(300));
-    ensure!(world.list()?.is_empty(), "half a report, or one of the handler: {:?}", world.list()?);
-    // The next one works, and clears away what was left.
-    world.crash(&mut Command::new(victim(&world, "bare", "bare")?))?;
-    let incoming = world.root().join("var/lib/foretrace/incoming");
-    ensure!(fs::read_dir(incoming)?.next().is_none(), "left behind");
+    Ok(())
+}
+
+#[test]
+fn a_worker_killed_while_it_looks_up_names_leaves_the_report_as_it_was_published() -> Result<()> {
+    let world = Installed::new()?;
+    world.configure("[Storage]\nRepeats=infinity\n")?;
+    let bare = victim(&world, "bare", "bare")?;
+    let reports = world.root().join("var/lib/foretrace/reports/0");
+    let (mut unfinished, mut crashes) = (0, 0);
+    while unfinished == 0 && crashes < 20 {
+        let known = fs::read_dir(&reports).map_or(0, Iterator::count);
+        let mut crashed = Command::new(&bare);
+        let mut crashed = crashed.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        crashes += 1;
+        let began = Instant::now();
+        while fs::read_dir(&reports).map_or(0, Iterator::count) == known {
+            ensure!(began.elapsed() < Duration::from_secs(10), "no report");
+        }
+        for (pid, _) in processes()? {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if name.starts_with("foretrace-cored") && status.contains("\nUid:\t65534\t") {
+                // It may have ended this moment.
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+            }
+        }
+        crashed.wait()?;
+        for row in world.list()? {
+            let report = world.info(row["id"].as_str().context("a row without an id")?)?;
+            let said = report["problems"].to_string().contains("before it had looked up");
+            let frames = report["threads"][0]["frames"].as_array().context("no frames")?;
+            let named = frames.iter().any(|frame| frame["function"].is_string());
+            ensure!(named, "no function has a name: {report}");
+            unfinished += u32::from(said && frames.iter().all(|frame| frame["line"].is_null()));
+        }
+    }
+    ensure!(unfinished > 0, "none of {crashes} workers was killed in time");
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! What takes time and needs no process any more: backtraces, names, package, logs, and the bundle.
+//! What needs no process any more: backtraces and the bundle; and, when that is published, all that takes time: debug information,
+//! package, logs, and the bundle that has everything.
 
 use std::fs::File;
 use std::io::{self, Write};
 
-use foretrace_report::schema::{Kind, Signal, System, Thread, signal_name};
+use foretrace_report::schema::{Kind, Problem, Signal, System, Thread, signal_name};
 use foretrace_report::signature::{Cause, signature};
 
 use super::collect::Held;
@@ -16,12 +17,37 @@ use crate::handler::{last_words, state};
 use crate::memory::Nothing;
 use crate::module::Modules;
 use crate::stack;
+use crate::symbol::Detail;
+
+// What the first bundle says of itself; the second does not.
+const UNFINISHED: &str =
+    "the handler ended before it had looked up inlined calls, files and lines, the package and logs";
 
 impl Worker<'_> {
+    pub(super) fn finish(mut self, mut held: Held) -> i32 {
+        self.analyse(&mut held);
+        self.at(Stage::Assembly);
+        self.collected.problem("names", UNFINISHED);
+        let written = self.task.bundle.try_clone().map_err(|error| error.to_string());
+        if let Err(why) = written.and_then(|bundle| self.write(bundle)) {
+            return self.task.fail(&why);
+        }
+        let Some(revision) = self.task.revision.take() else { return 0 };
+        self.at(Stage::Names);
+        self.collected.problems.pop();
+        let asked = self.ask_for_logs();
+        self.name(&held, Detail::Lines);
+        self.package(&mut held);
+        self.logs(asked);
+        match self.write(revision) {
+            Ok(()) => 0,
+            Err(why) => self.task.fail(&why),
+        }
+    }
+
     // From here on the process is gone.
     fn analyse(&mut self, held: &mut Held) {
         self.at(Stage::Analysis);
-        let asked = self.ask_for_logs();
         let crash = self.task.crash;
         let known =
             held.head.as_ref().and_then(|head| head.signal).filter(|known| known.number == crash.signal);
@@ -32,10 +58,10 @@ impl Worker<'_> {
             address: known.and_then(|known| known.address).map(|address| format!("{address:#x}")),
         });
         self.last_words(held);
-        self.threads(held);
+        self.walk(held);
+        let problems = self.name(held, Detail::Functions);
+        self.collected.problems.extend(problems);
         self.system();
-        self.package(held);
-        self.logs(asked);
     }
 
     fn last_words(&mut self, held: &Held) {
@@ -48,35 +74,47 @@ impl Worker<'_> {
         }
     }
 
-    fn threads(&mut self, held: &Held) {
-        let Some(head) = held.head.as_ref().filter(|head| !head.threads.is_empty()) else {
+    // The last use of the stacks, which are the largest part of what is held.
+    fn walk(&mut self, held: &mut Held) {
+        let stacks = std::mem::take(&mut held.stacks);
+        let Some(head) = &held.head else { return };
+        let crashed = head.crashed().map(|thread| thread.tid);
+        held.overflowed = crashed.is_some_and(|tid| stack::overflowed(&stacks, tid, &held.maps));
+        if !self.task.effort.analysis {
+            held.modules = None;
+        }
+        let modules = held.modules.get_or_insert_with(|| Modules::new(&[], &Nothing, &mut |_| None).0);
+        held.walks = backtrace::walks(head, modules, &stacks, &Nothing);
+    }
+
+    // Returns what is wrong with the backtraces.
+    fn name(&mut self, held: &Held, detail: Detail) -> Vec<Problem> {
+        let head = held.head.as_ref().filter(|head| !head.threads.is_empty());
+        let (threads, problems) = match (head, &held.modules) {
+            (Some(head), Some(modules)) => {
+                backtrace::threads(head, &held.names, modules, &held.walks, true, detail)
+            }
             // Without the core's notes nobody knows who crashed.
-            let thread =
-                |(tid, name): &(i32, String)| Thread { tid: *tid, name: name.clone(), ..Thread::default() };
-            self.collected.threads = held.names.iter().map(thread).collect();
-            held.numbers.note(&mut self.collected.threads);
-            self.collected.signature = self.signature(held);
-            return;
+            _ => {
+                let thread = |(tid, name): &(i32, String)| Thread {
+                    tid: *tid,
+                    name: name.clone(),
+                    ..Thread::default()
+                };
+                (held.names.iter().map(thread).collect(), Vec::new())
+            }
         };
-        let modules = held.modules.as_ref().filter(|_| self.task.effort.analysis);
-        let (none, _) = Modules::new(&[], &Nothing, &mut |_| None);
-        let modules = modules.unwrap_or(&none);
-        let (threads, problems) =
-            backtrace::threads(head, &held.names, modules, &held.stacks, &Nothing, true);
-        self.collected.problems.extend(problems);
         self.collected.threads = threads;
         held.numbers.note(&mut self.collected.threads);
         self.collected.signature = self.signature(held);
+        problems
     }
 
     fn signature(&self, held: &Held) -> String {
-        let crashed = held.head.as_ref().and_then(CoreHead::crashed);
-        let overflowed =
-            crashed.is_some_and(|thread| stack::overflowed(&held.stacks, thread.tid, &held.maps));
         let cause = Cause {
             kind: self.collected.kind,
             signal: self.collected.signal.as_ref(),
-            stack_overflow: self.task.crash.signal == libc::SIGSEGV && overflowed,
+            stack_overflow: self.task.crash.signal == libc::SIGSEGV && held.overflowed,
         };
         let crashed = self.collected.threads.iter().find(|thread| thread.crashed);
         signature(&cause, crashed.map(|thread| thread.frames.as_slice()).unwrap_or_default())
@@ -96,7 +134,7 @@ impl Worker<'_> {
         }
     }
 
-    // The broker reads the logs while backtraces are worked out; its answers are waiting afterwards.
+    // The broker reads the logs while names are looked up; its answers are waiting afterwards.
     fn ask_for_logs(&self) -> Vec<(&'static str, Question)> {
         let Some(broker) = &self.task.broker else { return Vec::new() };
         let wanted = [
@@ -127,20 +165,12 @@ impl Worker<'_> {
         }
     }
 
-    pub(super) fn finish(mut self, held: &mut Held, bundle: File) -> i32 {
-        self.analyse(held);
-        self.at(Stage::Assembly);
-        let collected = self.collected;
-        let written = assemble(collected, io::BufWriter::with_capacity(1 << 18, bundle))
-            .map_err(|error| with_source(&error))
-            .and_then(|(mut sink, report)| sink.flush().map(|()| report).map_err(|error| error.to_string()));
-        match written {
-            Ok(report) => {
-                let done = Progress::Done(report.kind, report.signature);
-                i32::from(self.task.supervisor.send(&done, None).is_err())
-            }
-            Err(why) => self.task.fail(&why),
-        }
+    fn write(&mut self, bundle: File) -> Result<(), String> {
+        let sink = io::BufWriter::with_capacity(1 << 18, bundle);
+        let (mut sink, report) = assemble(&mut self.collected, sink).map_err(|error| with_source(&error))?;
+        sink.flush().map_err(|error| error.to_string())?;
+        let done = Progress::Done(report.kind, report.signature);
+        self.task.supervisor.send(&done, None).map_err(|error| error.to_string())
     }
 }
 

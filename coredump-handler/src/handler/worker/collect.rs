@@ -26,6 +26,7 @@ use crate::reported;
 use crate::stack::{self, Stack};
 use crate::surroundings;
 use crate::trail::{self, RingRefused};
+use crate::unwind::Walk;
 
 /// More mapped files are not compared with their packages'.
 const COMPARED_FILES: usize = 1024;
@@ -40,6 +41,9 @@ pub(super) struct Held {
     pub(super) head: Option<CoreHead>,
     pub(super) modules: Option<Modules>,
     pub(super) stacks: Vec<Stack>,
+    // Found from the stacks, which are not kept any longer than that.
+    pub(super) walks: Vec<Walk>,
+    pub(super) overflowed: bool,
     pub(super) names: Vec<(i32, String)>,
     pub(super) numbers: Numbers,
     pub(super) executable: Option<File>,
