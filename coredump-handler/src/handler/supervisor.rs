@@ -106,7 +106,6 @@ pub fn handle(crash: &Crash, id: ReportId, mut problems: Vec<Problem>) -> anyhow
     if let Ok(Some(handled)) = &handled {
         supervisor.announce(handled);
         foretrace_store::knock(&supervisor.places, handled.published.owner);
-        supervisor.share.settle(&supervisor.places, supervisor.id, supervisor.owner);
         supervisor.make_room(handled.published.bytes, Duration::from_secs(5));
     }
     supervisor.hand_on();
@@ -406,6 +405,8 @@ impl Supervisor<'_> {
     fn publish(&mut self, incoming: Incoming) -> Result<Published, StoreError> {
         let place = self.plan.keeps().then(|| incoming.core_seat());
         let published = incoming.publish(self.id, self.owner)?;
+        // At once: its owner may erase it while it is still added to.
+        self.share.settle(&self.places, self.id, self.owner);
         match place {
             Some(Ok(place)) => self.seat = Some(Seat { place, owner: published.owner }),
             Some(Err(error)) => journal::log(&format!("the core cannot be kept: {error}")),
