@@ -244,7 +244,7 @@ fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> 
         ("COREDUMP_PROC_MOUNTINFO", " / "),
         ("COREDUMP_EXE", "/bare"),
         ("COREDUMP_CWD", "/"),
-        ("COREDUMP_OPEN_FDS", "0:/dev/null\n"),
+        ("COREDUMP_OPEN_FDS", "0:pipe:["),
     ] {
         ensure!(entry[field].as_str().is_some_and(|text| text.contains(part)), "{field} is {}", entry[field]);
     }

@@ -1,6 +1,7 @@
 //! `victim-rust DEATH LEDGER [THREADS EVENTS [busy]]`: every thread records EVENTS numbered events and notes each in
-//! the ledger; when all are done (or at once, with `busy`), thread 0 dies.
+//! the ledger; when all are done (with `busy`: when it is done itself, and all others still record), thread 0 dies.
 
+use std::ops::Range;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
@@ -25,7 +26,12 @@ fn main() {
                 .stack_size(256 << 10)
                 .spawn_scoped(scope, move || {
                     let account = Account::open(ledger, index as usize);
-                    record(&account, index, if busy { u64::MAX } else { events });
+                    if busy {
+                        record(&account, index, 0..1);
+                        everyone.wait();
+                        record(&account, index, 1..u64::MAX);
+                    }
+                    record(&account, index, 0..events);
                     everyone.wait();
                     loop {
                         thread::sleep(Duration::from_secs(60));
@@ -34,7 +40,10 @@ fn main() {
                 .expect("a thread can be started");
         }
         let account = Account::open(ledger, 0);
-        record(&account, 0, events);
+        if busy {
+            everyone.wait();
+        }
+        record(&account, 0, 0..events);
         if !busy {
             everyone.wait();
         }
@@ -45,8 +54,8 @@ fn main() {
     })
 }
 
-fn record(account: &Account, thread: u64, events: u64) {
-    for number in 0..events {
+fn record(account: &Account, thread: u64, events: Range<u64>) {
+    for number in events {
         event!(info, "step", thread = thread, number = number, check = check(thread, number));
         account.note(number + 1);
     }
