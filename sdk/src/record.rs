@@ -13,6 +13,7 @@ use crate::field::Fields;
 use crate::given;
 use crate::ring::{self, Ring};
 use crate::site::{self, Site};
+use crate::storage;
 use crate::thread::{self, IDLE, Level};
 use crate::writer::{self, MAX_EVENT};
 
@@ -75,7 +76,7 @@ fn record_here<F: Fields>(word: u64, fields: &F, stamp: impl Stamp) -> bool {
     let done = 'done: {
         let level = &thread.levels[0];
         let size = HEADER + fields.size();
-        let before = level.commit.get();
+        let (before, base) = storage::next_place(thread);
         let start = (before as u32 / 8) as usize;
         if (start + size) as i64 > level.limit.get() {
             break 'done false;
@@ -84,7 +85,6 @@ fn record_here<F: Fields>(word: u64, fields: &F, stamp: impl Stamp) -> bool {
         if time.high as u32 != thread.epoch.get() {
             break 'done false;
         }
-        let base = level.base.get();
         // SAFETY: a packet with room for the event: `limit` is its size, and only this thread, at this nesting level,
         // writes into it.
         unsafe { write(base.wrapping_add(start), time, word, fields) };

@@ -216,24 +216,55 @@ static inline bool foretrace_ready(struct foretrace_site *site, uint32_t *number
 }
 
 #ifdef __x86_64__
-/* The recorder's state of this thread. Like the next one it is asked for in assembly, which finds the library's own
- * variable by the tables of the linker: a compiler could have the program hold a copy. */
-static inline struct foretrace_thread *foretrace_here(void)
-{
+/* Where the recorder's state of a thread is, and the mark of this process: FORETRACE_IDLE, or 0 while it has no ring, such
+ * as in a forked child that has not recorded yet. */
+struct foretrace_whereabouts {
     struct foretrace_thread *thread;
+    const uint64_t *process;
+};
 
-    __asm__("movq foretrace_this_thread@GOTTPOFF(%%rip), %0\n\taddq %%fs:0, %0" : "=r"(thread));
-    return thread;
-}
-
-/* FORETRACE_IDLE; 0 while this process has no ring, such as a forked child that has not recorded yet. */
-static inline uint64_t foretrace_mark(void)
+/* Asked for in assembly, which finds the library's own variables by the tables of the linker: a compiler could have the
+ * program hold copies. */
+static inline struct foretrace_whereabouts foretrace_ask(void)
 {
-    const uint64_t *mark;
+    struct foretrace_whereabouts here;
 
-    __asm__("movq foretrace_this_process@GOTPCREL(%%rip), %0" : "=r"(mark));
-    return __atomic_load_n(mark, __ATOMIC_RELAXED);
+    __asm__("movq foretrace_this_thread@GOTTPOFF(%%rip), %0\n\taddq %%fs:0, %0" : "=r"(here.thread));
+    __asm__("movq foretrace_this_process@GOTPCREL(%%rip), %0" : "=r"(here.process));
+    return here;
 }
+
+#if defined(__PIC__) && !defined(__PIE__)
+static inline struct foretrace_whereabouts foretrace_here(void)
+{
+    return foretrace_ask();
+}
+
+static inline void foretrace_remember(void)
+{
+}
+#else
+/* A program's own code reaches a thread's variables without those tables, whose page is seldom in the processor's caches:
+ * the answers are kept there. A thread that has not asked yet is nobody, who never records the fast way. */
+static struct foretrace_thread foretrace_nobody = {2, 0, 0, NULL, 0};
+static __thread struct foretrace_whereabouts foretrace_known = {&foretrace_nobody, &foretrace_nobody.commit};
+
+static inline struct foretrace_whereabouts foretrace_here(void)
+{
+    /* Volatile: a coroutine may go on in another thread. */
+    const volatile struct foretrace_whereabouts *const known = &foretrace_known;
+    struct foretrace_whereabouts here;
+
+    here.thread = known->thread;
+    here.process = known->process;
+    return here;
+}
+
+static inline void foretrace_remember(void)
+{
+    foretrace_known = foretrace_ask();
+}
+#endif
 #endif
 
 #ifdef __x86_64__
@@ -279,16 +310,18 @@ __attribute__((always_inline)) static inline unsigned char *foretrace_begin(stru
     writing->size = size;
     writing->thread = NULL;
 #ifdef __x86_64__
-    const uint64_t mark = foretrace_mark();
-    struct foretrace_thread *const thread = foretrace_here();
+    const struct foretrace_whereabouts here = foretrace_here();
+    struct foretrace_thread *const thread = here.thread;
 
-    if (!FORETRACE_COLD(thread->frame != mark)) {
+    if (!FORETRACE_COLD(thread->frame != __atomic_load_n(here.process, __ATOMIC_RELAXED))) {
         uint64_t low = 0, high = 0, commit, offset;
         /* From here to the end a signal handler that records does so on a level of its own. */
         __asm__ volatile("movq %%rsp, %0" : "=m"(thread->frame) : : "memory");
         commit = thread->commit;
         offset = (uint32_t)commit >> 3;
         if (clock == NULL) {
+            /* The processor reads its clock only when all loads before that are done, but waits for no prefetch. */
+            __builtin_prefetch(thread->base + offset);
             __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
         } else if ((int64_t)(offset + size) <= thread->limit) {
             writing->time = foretrace_time(clock, thread);
@@ -309,6 +342,7 @@ __attribute__((always_inline)) static inline unsigned char *foretrace_begin(stru
         }
         thread->frame = FORETRACE_IDLE;
     }
+    foretrace_remember();
     __asm__ volatile("movq %%rsp, %0" : "=r"(frame));
 #else
     (void)number;
