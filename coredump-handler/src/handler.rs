@@ -16,6 +16,7 @@
 mod arguments;
 mod attempt;
 mod broker;
+mod calls;
 mod chain;
 pub(crate) mod channel;
 pub(crate) mod child;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct Terminal {
     screen: Arc<Mutex<Vec<u8>>>,
     watcher: Option<JoinHandle<()>>,
     away: Arc<AtomicBool>,
+    // How often there was nothing more to see.
+    idle: Arc<AtomicUsize>,
     // How much of the screen has been looked for already.
     seen: usize,
 }
@@ -64,8 +66,8 @@ impl Terminal {
             .context("cannot start setsid")?;
         let screen = Arc::new(Mutex::new(Vec::new()));
         let person = File::from(pair.master);
-        let (away, shown) = (Arc::new(AtomicBool::new(false)), Arc::clone(&screen));
-        let watcher = watch(person.try_clone()?, shown, Arc::clone(&away));
+        let (away, idle) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let watcher = watch(person.try_clone()?, Arc::clone(&screen), Arc::clone(&away), Arc::clone(&idle));
         Ok(Terminal {
             child,
             person: Some(person),
@@ -73,6 +75,7 @@ impl Terminal {
             screen,
             watcher: Some(watcher),
             away,
+            idle,
             seen: 0,
         })
     }
@@ -129,7 +132,7 @@ impl Terminal {
         self.person = None;
     }
 
-    /// Waits for the program's end.
+    /// Waits for the program's end, and until all that it wrote is on the screen.
     ///
     /// # Errors
     /// It does not end in time.
@@ -137,21 +140,38 @@ impl Terminal {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
+                self.see_all();
                 return Ok(status);
             }
             ensure!(began.elapsed() < LIMIT, "the program does not end; it shows:\n{}", self.screen());
             thread::sleep(Duration::from_millis(5));
         }
     }
+
+    // The first time that there is nothing more may have been before the last words.
+    fn see_all(&self) {
+        let enough = self.idle.load(Ordering::SeqCst) + 2;
+        let watches = || self.watcher.as_ref().is_some_and(|watcher| !watcher.is_finished());
+        while watches() && self.idle.load(Ordering::SeqCst) < enough {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// Reads what is shown until the terminal is closed from either side.
-fn watch(mut eyes: File, screen: Arc<Mutex<Vec<u8>>>, away: Arc<AtomicBool>) -> JoinHandle<()> {
+fn watch(
+    mut eyes: File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    away: Arc<AtomicBool>,
+    idle: Arc<AtomicUsize>,
+) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut piece = [0; 4096];
         while !away.load(Ordering::SeqCst) {
             match poll(&mut [PollFd::new(eyes.as_fd(), PollFlags::POLLIN)], 20_u8) {
-                Ok(0) => {}
+                Ok(0) => {
+                    idle.fetch_add(1, Ordering::SeqCst);
+                }
                 Ok(_) => match eyes.read(&mut piece) {
                     Ok(n @ 1..) => {
                         screen.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..n]);

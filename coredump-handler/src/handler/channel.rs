@@ -232,7 +232,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Stage; 9] = [
+    /// In the order of the work.
+    pub const ALL: [Stage; 9] = [
         Stage::Start,
         Stage::Ring,
         Stage::Head,

@@ -4,16 +4,13 @@
 //! The worker, which parses, gives up everything: `sandbox`.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::io;
 
 use foretrace_report::schema::Problem;
-use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
+use seccompiler::SeccompCmpOp;
 
+use super::calls::Calls;
 use crate::process::capabilities::{self as held, Capability};
 
 /// What reading a process, and opening a file as it, takes.
@@ -90,38 +87,17 @@ pub fn reduce_supervisor(starts_another: bool) -> Option<Problem> {
 
 // What cannot be seen in a register, such as openat2's flags, is left to user and capabilities.
 fn deny_calls() -> Result<(), seccompiler::Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = DENIED.iter().map(|call| (*call, Vec::new())).collect();
-    let when = |argument, operation, value: i32| {
-        SeccompRule::new(vec![SeccompCondition::new(
-            argument,
-            SeccompCmpArgLen::Dword,
-            operation,
-            value as u64,
-        )?])
-    };
-    let writing = |argument| {
-        let modes = [libc::O_WRONLY, libc::O_RDWR, libc::O_ACCMODE];
-        let mode = SeccompCmpOp::MaskedEq(libc::O_ACCMODE as u64);
-        let creating = SeccompCmpOp::MaskedEq(libc::O_CREAT as u64);
-        modes
-            .into_iter()
-            .map(|value| when(argument, mode.clone(), value))
-            .chain([when(argument, creating, libc::O_CREAT)])
-            .collect::<Result<Vec<_>, _>>()
-    };
-    rules.insert(libc::SYS_openat, writing(2)?);
+    let writing = [libc::O_WRONLY, libc::O_RDWR, libc::O_ACCMODE];
+    let writing = writing.map(|mode| (SeccompCmpOp::MaskedEq(libc::O_ACCMODE as u64), mode));
+    let creating = (SeccompCmpOp::MaskedEq(libc::O_CREAT as u64), libc::O_CREAT);
+    let writing = [writing.as_slice(), &[creating]].concat();
+    let calls = Calls::new(DENIED)
+        .with(libc::SYS_openat, 2, &writing)?
+        // Files are opened as users, never as root.
+        .with(libc::SYS_setfsuid, 0, &[(SeccompCmpOp::Eq, 0)])?;
     #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, writing(1)?);
-    // Files are opened as users, never as root.
-    rules.insert(libc::SYS_setfsuid, vec![when(0, SeccompCmpOp::Eq, 0)?]);
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Errno(Errno::EPERM as u32),
-        std::env::consts::ARCH.try_into()?,
-    )?;
-    let program: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&program)
+    let calls = calls.with(libc::SYS_open, 1, &writing)?;
+    calls.deny()
 }
 
 // Other processes, who one is, the network, files' names and owners, the machine.

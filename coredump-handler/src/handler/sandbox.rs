@@ -5,7 +5,6 @@
 //! of system calls that ends in "no". What it needs of the outside comes as descriptors, from the broker.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -18,9 +17,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
+use seccompiler::SeccompCmpOp;
+
+use super::calls::Calls;
 
 /// The places that a worker may read: debug files, dpkg's lists, the system's name.
 const READABLE: [&str; 4] = ["/usr/lib/debug", "/var/lib/dpkg", "/etc/os-release", "/usr/lib/os-release"];
@@ -135,34 +134,16 @@ fn restrict_files() -> Result<bool, RulesetError> {
 }
 
 fn restrict_calls(open_files: bool) -> Result<(), seccompiler::Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
-    if open_files {
-        rules.extend(FILES.iter().map(|call| (*call, Vec::new())));
-    }
-    let only = |argument, operation, value: i32| {
-        SeccompRule::new(vec![SeccompCondition::new(
-            argument,
-            SeccompCmpArgLen::Dword,
-            operation,
-            value as u64,
-        )?])
-    };
+    let files = if open_files { FILES } else { &[] };
     // Memory never becomes code.
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, vec![only(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?]);
-    }
+    let data = [(SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)];
     // A descriptor's owner is sent a signal of one's choice: that would be a way to kill.
     let commands = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_GETFL, libc::F_GET_SEALS];
-    let commands = commands.into_iter().map(|command| only(1, SeccompCmpOp::Eq, command));
-    rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Errno(libc::EPERM as u32),
-        SeccompAction::Allow,
-        std::env::consts::ARCH.try_into()?,
-    )?;
-    let program: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&program)
+    Calls::new(&[ALWAYS, files].concat())
+        .with(libc::SYS_mmap, 2, &data)?
+        .with(libc::SYS_mprotect, 2, &data)?
+        .with(libc::SYS_fcntl, 1, &commands.map(|command| (SeccompCmpOp::Eq, command)))?
+        .allow()
 }
 
 // What reading descriptors, keeping memory, writing the bundle and answering the supervisor takes.

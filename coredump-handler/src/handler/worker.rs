@@ -297,17 +297,7 @@ mod tests {
 
     #[test]
     fn every_failure_leaves_less_to_try_and_the_ring_is_given_up_last() {
-        let all = [
-            Stage::Start,
-            Stage::Ring,
-            Stage::Head,
-            Stage::Images,
-            Stage::Memory,
-            Stage::State,
-            Stage::Analysis,
-            Stage::Assembly,
-        ];
-        for stage in all {
+        for stage in Stage::ALL {
             let next = Effort::FULL.after(stage);
             assert!(!next.memory, "{stage:?}");
             assert_eq!(next.ring, stage != Stage::Ring, "{stage:?}");
