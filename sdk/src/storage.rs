@@ -23,7 +23,8 @@ unsafe extern "C" {
     fn foretrace_thread_watch();
 }
 
-/// The calling thread's state. The reference must not outlive or leave the thread.
+/// The calling thread's state. The reference must not outlive or leave the thread. Asked again for each event: a coroutine
+/// may go on in another thread.
 #[inline(always)]
 pub(crate) fn current<'a>() -> &'a Thread {
     let thread: *const Thread;
@@ -35,7 +36,7 @@ pub(crate) fn current<'a>() -> &'a Thread {
             "mov {thread}, qword ptr [rip + foretrace_tls@GOTTPOFF]",
             "add {thread}, qword ptr fs:[0]",
             thread = out(reg) thread,
-            options(pure, nomem, nostack),
+            options(readonly, nostack),
         );
     }
     #[cfg(not(target_arch = "x86_64"))]

@@ -224,12 +224,12 @@ struct foretrace_whereabouts {
 };
 
 /* Asked for in assembly, which finds the library's own variables by the tables of the linker: a compiler could have the
- * program hold copies. */
+ * program hold copies. Asked again for each event: a coroutine may go on in another thread. */
 static inline struct foretrace_whereabouts foretrace_ask(void)
 {
     struct foretrace_whereabouts here;
 
-    __asm__("movq foretrace_this_thread@GOTTPOFF(%%rip), %0\n\taddq %%fs:0, %0" : "=r"(here.thread));
+    __asm__ volatile("movq foretrace_this_thread@GOTTPOFF(%%rip), %0\n\taddq %%fs:0, %0" : "=r"(here.thread));
     __asm__("movq foretrace_this_process@GOTPCREL(%%rip), %0" : "=r"(here.process));
     return here;
 }
@@ -251,7 +251,6 @@ static __thread struct foretrace_whereabouts foretrace_known = {&foretrace_nobod
 
 static inline struct foretrace_whereabouts foretrace_here(void)
 {
-    /* Volatile: a coroutine may go on in another thread. */
     const volatile struct foretrace_whereabouts *const known = &foretrace_known;
     struct foretrace_whereabouts here;
 

@@ -36,6 +36,22 @@ fn a_handler_that_leaves_by_a_jump_costs_no_event_but_the_one_that_it_interrupte
     }
 }
 
+#[test]
+fn a_coroutine_that_goes_on_in_another_thread_records_there() {
+    // As code of a program, and as code of a library, which finds a thread's state by other ways.
+    for code in ["-fPIE", "-fPIC"] {
+        let program = Running::start("tests/c/fibers.c", &[code, "-lforetrace"], &[], &[]);
+        let noted: u64 = program.said.trim().parse().unwrap();
+        let (snapshot, trail) = program.trail();
+        assert_eq!((snapshot.recorded, snapshot.discarded), (noted, 0), "{code}");
+        for event in &trail.events {
+            assert_eq!(event.values[0], Value::Unsigned(event.thread.into()), "{code}: {event:?}");
+        }
+        assert!(!named(&trail, "round").is_empty(), "{code}: the last rounds are still there");
+        program.end();
+    }
+}
+
 /// A library with a copy of the recorder, in `at`.
 fn plugin(at: &Path, copy: &str) -> String {
     let library = at.join(format!("libplugin{copy}.so")).to_str().unwrap().to_owned();
