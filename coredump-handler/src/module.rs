@@ -9,6 +9,7 @@
 mod debug;
 mod dwarf;
 mod image;
+mod reader;
 mod section;
 mod split;
 
@@ -26,7 +27,8 @@ pub use debug::Places;
 pub(crate) use debug::{DebugFile, shared};
 pub(crate) use dwarf::DwarfSections;
 pub(crate) use image::{Headers, Image, Load};
-pub(crate) use section::{Section, SectionReader};
+pub(crate) use reader::SectionReader;
+pub(crate) use section::Section;
 pub(crate) use split::Split;
 
 /// More images than this are not looked at; a large browser has 300.

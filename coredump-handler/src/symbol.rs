@@ -17,7 +17,6 @@ use foretrace_report::schema::{Call, Frame, Trust};
 
 use crate::module::{self, DwarfSections, Image, Module, Modules, Places, Split};
 use crate::unwind::Step;
-use dwarf::DebugInfo;
 
 /// Names one thread's frames. For more than one use a [`Symbolizer`], which looks everything up at once.
 pub fn symbolize(steps: &[Step], modules: &Modules) -> Vec<Frame> {
@@ -44,10 +43,10 @@ pub fn named_by(debug_file: File, build_id: &str, offsets: &[u64]) -> Option<Vec
     let sections = DwarfSections::new(&image, shared.as_ref());
     // The program's place is unknown.
     let split = Split::new(Path::new("/"), Places::System);
-    let info = sections.as_ref().and_then(|sections| DebugInfo::new(sections, &split));
+    let sections = sections.as_ref().map(|sections| (sections, &split));
     let start = image.headers.first_address();
     let wanted: Vec<u64> = offsets.iter().map(|offset| start.wrapping_add(*offset)).collect();
-    let named = calls(&wanted, info.as_ref(), std::iter::once(Some(&image)));
+    let named = calls(&wanted, sections, std::iter::once(Some(&image)));
     let known = |calls: &&Vec<Call>| calls.iter().any(|call| call.function.is_some());
     Some(wanted.iter().map(|at| named.get(at).filter(known).cloned().unwrap_or_default()).collect())
 }
@@ -75,8 +74,8 @@ impl<'m> Symbolizer<'m> {
             wanted.sort_unstable();
             wanted.dedup();
             let sections = (detail == Detail::Lines).then(|| module.dwarf_sections()).flatten();
-            let info = sections.and_then(|sections| DebugInfo::new(sections, module.split()));
-            let calls = calls(&wanted, info.as_ref(), symbol_tables(module));
+            let sections = sections.map(|sections| (sections, module.split()));
+            let calls = calls(&wanted, sections, symbol_tables(module));
             known.extend(calls.into_iter().map(|(address, calls)| (module.absolute(address), calls)));
         }
         Symbolizer { modules, known }
@@ -126,24 +125,23 @@ fn symbol_tables(module: &Module) -> impl Iterator<Item = Option<&Image>> {
 // The calls at addresses of an image; at least one at each. `tables` are asked for what has no name yet.
 fn calls<'i>(
     wanted: &[u64],
-    info: Option<&DebugInfo<'_>>,
+    sections: Option<(&DwarfSections, &Split)>,
     mut tables: impl Iterator<Item = Option<&'i Image>>,
 ) -> HashMap<u64, Vec<Call>> {
-    let mut found = HashMap::with_capacity(wanted.len());
-    let mut left = Vec::new();
+    let mut found =
+        sections.map(|(sections, split)| dwarf::calls(sections, split, wanted)).unwrap_or_default();
     for address in wanted {
-        let mut calls = info.map(|info| info.calls(*address)).unwrap_or_default();
-        if calls.is_empty() {
-            calls.push(Call::default());
-        }
-        for call in &mut calls {
+        found.entry(*address).or_insert_with(|| vec![Call::default()]);
+    }
+    let mut left = Vec::new();
+    for (address, calls) in &mut found {
+        for call in calls.iter_mut() {
             call.function = call.function.take().map(|name| demangle::demangle(&name));
         }
         // Only the outermost call is a function of its own: an inlined one has no symbol.
         if calls.last().is_some_and(|call| call.function.as_deref().is_none_or(is_pathless)) {
             left.push(*address);
         }
-        found.insert(*address, calls);
     }
     left.sort_unstable();
     while !left.is_empty() {
@@ -171,6 +169,11 @@ fn is_pathless(name: &str) -> bool {
 fn ends_in(path: &str, name: &str) -> bool {
     let path = path.strip_suffix('>').and_then(|path| path.rsplit_once("::<")).map_or(path, |(path, _)| path);
     path.rsplit("::").next() == Some(without_arguments(name))
+}
+
+// Of one function's names the one with the fewest is meant: `sleep` is what people write, `__sleep` what its library calls it.
+fn underscores(name: &str) -> usize {
+    name.bytes().take_while(|byte| *byte == b'_').count()
 }
 
 fn without_arguments(name: &str) -> &str {

@@ -20,6 +20,10 @@ const NEEDED: [SectionId; 10] = [
     SectionId::DebugStrOffsets,
 ];
 
+/// How many windows of each section are looked through: 2 GiB of bytes in order, or so many places far from each other. A
+/// unit of a large browser takes thousands.
+const WINDOWS: u64 = 1 << 18;
+
 /// What a package has on top: its indexes, and what they divide although nobody looks into it.
 const PACKAGED: [SectionId; 7] = [
     SectionId::DebugCuIndex,
@@ -58,6 +62,13 @@ impl DwarfSections {
         })
     }
 
+    /// The same sections of the image alone, with nothing kept of what is looked at, where that is possible.
+    pub(crate) fn again(&self) -> Option<DwarfSections> {
+        let again = |(id, section): (&SectionId, &Section)| Some((*id, section.again()?));
+        let main = self.main.iter().map(again).collect::<Option<_>>()?;
+        Some(DwarfSections { main, shared: None, empty: Section::empty() })
+    }
+
     /// No bytes.
     pub(crate) fn empty(&self) -> &Section {
         &self.empty
@@ -85,5 +96,6 @@ fn load(
     name: impl Fn(SectionId) -> Option<&'static str>,
 ) -> HashMap<SectionId, Section> {
     let named = ids.iter().filter_map(|id| Some((*id, name(*id)?)));
-    named.filter(|(_, name)| image.has(name)).map(|(id, name)| (id, image.section(name))).collect()
+    let open = |(id, name)| (id, image.section(name).limited(WINDOWS));
+    named.filter(|(_, name)| image.has(name)).map(open).collect()
 }

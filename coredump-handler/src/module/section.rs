@@ -1,19 +1,19 @@
-//! Bytes of an ELF image, read when they are looked at, and the [`gimli::Reader`] over them.
+//! Bytes of an ELF image, read when they are looked at.
 //!
 //! Owns the one way in which an image's bytes come into this process: by positioned reads of an already opened file, in
 //! chunks that are kept. Never maps a file: its owner could truncate it, and the first touch behind the new end would
 //! kill us. Never reads more of one image than [`BUDGET`], whatever its headers promise.
 
-use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
 use flate2::{Decompress, FlushDecompress, Status};
-use gimli::{Error, LittleEndian, Reader, ReaderOffsetId};
+use gimli::Reader;
+
+use super::reader::SectionReader;
 
 /// The most that is read of one image: debug information of a large browser, and not a sparse file's terabytes.
 const BUDGET: u64 = 2 << 30;
@@ -135,6 +135,8 @@ pub(crate) struct Section {
     length: usize,
     chunks: Box<[OnceCell<Box<[u8]>>]>,
     inflater: Option<RefCell<Inflater>>,
+    // How many more windows may be looked through.
+    windows: Rc<Cell<u64>>,
 }
 
 impl Section {
@@ -151,6 +153,7 @@ impl Section {
             length,
             chunks: (0..chunks).map(|_| OnceCell::new()).collect(),
             inflater: None,
+            windows: Rc::new(Cell::new(u64::MAX)),
         }
     }
 
@@ -165,6 +168,7 @@ impl Section {
             length,
             chunks: (0..length.div_ceil(CHUNK)).map(|_| OnceCell::new()).collect(),
             inflater: Some(RefCell::new(inflater)),
+            windows: Rc::new(Cell::new(u64::MAX)),
         }
     }
 
@@ -173,13 +177,26 @@ impl Section {
         Section::new(&Source::bytes(Vec::new()), 0, 0)
     }
 
+    /// The same, of which no more than so many windows, of [`CHUNK`] bytes each, are ever looked through: then it seems to
+    /// end. References within debug information can lead through the same bytes without end.
+    pub(crate) fn limited(self, windows: u64) -> Section {
+        self.windows.set(windows);
+        self
+    }
+
+    /// The same, with nothing kept of what is looked at; `None` where only keeping makes it readable. Its limit is that of this one.
+    pub(crate) fn again(&self) -> Option<Section> {
+        let kept_nowhere = Section::new(&self.source, self.offset, self.length as u64);
+        self.inflater.is_none().then(|| Section { windows: Rc::clone(&self.windows), ..kept_nowhere })
+    }
+
     /// How many bytes it says it has.
     pub(crate) fn length(&self) -> usize {
         self.length
     }
 
     pub(crate) fn reader(&self) -> SectionReader<'_> {
-        SectionReader { section: self, at: 0, end: self.length, window: &[] }
+        SectionReader::new(self, self.length)
     }
 
     /// The NUL-terminated text at `at`, at most `limit` bytes of it.
@@ -199,6 +216,19 @@ impl Section {
         }
         self.each_stretch(1, |stretch| bytes.extend_from_slice(stretch));
         Some(bytes)
+    }
+
+    /// Up to `N` bytes at `at`, which are not kept: for a look at many distant places.
+    pub(crate) fn glance<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        if at.checked_add(N)? > self.length {
+            return None;
+        }
+        let count = match &self.inflater {
+            None => self.source.read_into(self.offset.checked_add(at as u64)?, &mut bytes),
+            Some(_) => self.copy_to(at, &mut bytes),
+        };
+        (count == N).then_some(bytes)
     }
 
     /// Calls `take` with one stretch after another, each a multiple of `unit` bytes long but for the last. Nothing is kept.
@@ -234,11 +264,13 @@ impl Section {
         filled
     }
 
-    // What is at hand from `at`: never empty within the section, unless the file is shorter than it says.
-    fn window(&self, at: usize) -> &[u8] {
-        if at >= self.length {
+    /// What is at hand from `at`: never empty within the section, unless the file is shorter than it says, or its limit is reached.
+    pub(super) fn window(&self, at: usize) -> &[u8] {
+        let left = self.windows.get();
+        if at >= self.length || left == 0 {
             return &[];
         }
+        self.windows.set(left - 1);
         if let Some(inflater) = &self.inflater {
             return self.inflate(&mut inflater.borrow_mut(), at);
         }
@@ -246,7 +278,7 @@ impl Section {
             Source::Bytes(bytes) => {
                 let start = usize::try_from(self.offset).ok().and_then(|offset| offset.checked_add(at));
                 let rest = start.and_then(|start| bytes.get(start..)).unwrap_or(&[]);
-                &rest[..rest.len().min(self.length - at)]
+                &rest[..rest.len().min(self.length - at).min(CHUNK)]
             }
             Source::File(..) => {
                 let Some(cell) = self.chunks.get(at / CHUNK) else { return &[] };
@@ -270,198 +302,6 @@ impl Section {
             inflater.next += 1;
         }
         self.chunks[at / CHUNK].get().and_then(|chunk| chunk.get(at % CHUNK..)).unwrap_or(&[])
-    }
-}
-
-/// A cursor over a [`Section`].
-#[derive(Clone, Copy)]
-pub(crate) struct SectionReader<'a> {
-    section: &'a Section,
-    at: usize,
-    end: usize,
-    // The next bytes, where they are at hand: starts at `at`, never reaches beyond `end`.
-    window: &'a [u8],
-}
-
-impl<'a> SectionReader<'a> {
-    fn fill(&mut self) {
-        if self.window.is_empty() {
-            let window = self.section.window(self.at);
-            self.window = &window[..window.len().min(self.end - self.at)];
-        }
-    }
-
-    fn end_of_bytes<T>(&self) -> gimli::Result<T> {
-        Err(Error::UnexpectedEof(self.offset_id()))
-    }
-
-    // `count` is at most the window's length.
-    fn advance(&mut self, count: usize) -> &'a [u8] {
-        let (taken, rest) = self.window.split_at(count);
-        self.window = rest;
-        self.at += count;
-        taken
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> gimli::Result<[u8; N]> {
-        if let Some((bytes, rest)) = self.window.split_first_chunk::<N>() {
-            self.window = rest;
-            self.at += N;
-            return Ok(*bytes);
-        }
-        let mut bytes = [0; N];
-        self.read_slice(&mut bytes)?;
-        Ok(bytes)
-    }
-}
-
-impl fmt::Debug for SectionReader<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}..{:#x}", self.at, self.end)
-    }
-}
-
-impl Reader for SectionReader<'_> {
-    type Endian = LittleEndian;
-    type Offset = usize;
-
-    fn endian(&self) -> LittleEndian {
-        LittleEndian
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.end - self.at
-    }
-
-    fn empty(&mut self) {
-        self.end = self.at;
-        self.window = &[];
-    }
-
-    fn truncate(&mut self, len: usize) -> gimli::Result<()> {
-        if len > self.len() {
-            return self.end_of_bytes();
-        }
-        self.end = self.at + len;
-        self.window = &self.window[..self.window.len().min(len)];
-        Ok(())
-    }
-
-    fn offset_from(&self, base: &Self) -> usize {
-        self.at.saturating_sub(base.at)
-    }
-
-    fn offset_id(&self) -> ReaderOffsetId {
-        ReaderOffsetId(self.at as u64)
-    }
-
-    fn lookup_offset_id(&self, id: ReaderOffsetId) -> Option<usize> {
-        let at = usize::try_from(id.0).ok()?;
-        (self.at..=self.end).contains(&at).then(|| at - self.at)
-    }
-
-    fn find(&self, byte: u8) -> gimli::Result<usize> {
-        let mut rest = *self;
-        loop {
-            rest.fill();
-            if rest.window.is_empty() {
-                return self.end_of_bytes();
-            }
-            match rest.window.iter().position(|b| *b == byte) {
-                Some(position) => return Ok(rest.at + position - self.at),
-                None => rest.advance(rest.window.len()),
-            };
-        }
-    }
-
-    #[inline]
-    fn skip(&mut self, len: usize) -> gimli::Result<()> {
-        if len <= self.window.len() {
-            self.advance(len);
-        } else if len <= self.len() {
-            self.window = &[];
-            self.at += len;
-        } else {
-            return self.end_of_bytes();
-        }
-        Ok(())
-    }
-
-    fn split(&mut self, len: usize) -> gimli::Result<Self> {
-        let mut first = *self;
-        first.truncate(len)?;
-        self.skip(len)?;
-        Ok(first)
-    }
-
-    fn to_slice(&self) -> gimli::Result<Cow<'_, [u8]>> {
-        let mut rest = *self;
-        rest.fill();
-        if rest.window.len() == self.len() {
-            return Ok(Cow::Borrowed(rest.window));
-        }
-        let mut bytes = Vec::new();
-        while !rest.is_empty() {
-            rest.fill();
-            if rest.window.is_empty() {
-                return self.end_of_bytes();
-            }
-            bytes.extend_from_slice(rest.advance(rest.window.len()));
-        }
-        Ok(Cow::Owned(bytes))
-    }
-
-    fn to_string(&self) -> gimli::Result<Cow<'_, str>> {
-        match self.to_slice()? {
-            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Error::BadUtf8),
-            Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Error::BadUtf8),
-        }
-    }
-
-    fn to_string_lossy(&self) -> gimli::Result<Cow<'_, str>> {
-        Ok(match self.to_slice()? {
-            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
-        })
-    }
-
-    fn read_slice(&mut self, buf: &mut [u8]) -> gimli::Result<()> {
-        if buf.len() > self.len() {
-            return self.end_of_bytes();
-        }
-        let mut filled = 0;
-        while filled < buf.len() {
-            self.fill();
-            if self.window.is_empty() {
-                return self.end_of_bytes();
-            }
-            let count = self.window.len().min(buf.len() - filled);
-            buf[filled..filled + count].copy_from_slice(self.advance(count));
-            filled += count;
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn read_u8(&mut self) -> gimli::Result<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    #[inline]
-    fn read_u16(&mut self) -> gimli::Result<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    #[inline]
-    fn read_u32(&mut self) -> gimli::Result<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    #[inline]
-    fn read_u64(&mut self) -> gimli::Result<u64> {
-        self.array().map(u64::from_le_bytes)
     }
 }
 

@@ -1,105 +1,160 @@
-//! DWARF debug information through addr2line. Owns the step from an address to its chain of inlined calls.
+//! DWARF debug information: from addresses to their chains of inlined calls.
+//!
+//! Owns the way to the few units that matter. All addresses of a module are looked up together: `.debug_aranges` says which
+//! units they lie in, and of the others nothing is read but where they begin; for addresses that it does not know, each
+//! unit's first entry is asked. (addr2line reads every unit's first entry, abbreviations and file names: for a large program that
+//! is most of the work.) A unit's functions are [`functions`]'s, their names [`names`]'s, lines [`lines`]'s, and what lies in
+//! files of its own is [`split`]'s.
+//!
+//! Whoever wrote the debug information decides how often the same bytes are looked at and how many addresses a range
+//! covers. Both are counted: [`DwarfSections`] limits the former, [`Wanted`] the latter.
 
-use std::cell::OnceCell;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod extent;
+mod functions;
+mod lines;
+mod names;
+mod split;
+#[cfg(test)]
+mod tests;
+mod units;
 
-use addr2line::{Context, LookupContinuation, LookupResult, SplitDwarfLoad};
-use gimli::{Dwarf, DwarfFileType, DwarfPackage, Reader};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use gimli::{Dwarf, Reader, SectionId, UnitRef};
 
 use super::Call;
 use crate::module::{DwarfSections, SectionReader, Split};
+use extent::Wanted;
+use lines::Lines;
+use split::Objects;
+use units::Units;
 
-/// Inlining deeper than this is a lie.
-const INLINE_LIMIT: usize = 256;
-/// Longer paths no system opens.
-const PATH_LIMIT: usize = 4096;
-/// Objects hold one unit each, and some types.
-const UNIT_LIMIT: usize = 1024;
+/// In so many units an address is looked for: what a linker folded into one or dropped seems to be in several.
+const UNITS_EACH: usize = 8;
+/// Longer names and paths are none.
+const TEXT_LIMIT: usize = 64 << 10;
+
+type Bytes<'m> = SectionReader<'m>;
+
+/// The calls at addresses of an image, each chain innermost first. What cannot be read is left out.
+pub(super) fn calls(sections: &DwarfSections, split: &Split, wanted: &[u64]) -> HashMap<u64, Vec<Call>> {
+    let mut sorted = wanted.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let Some(info) = Info::new(sections, split) else { return HashMap::new() };
+    let mut search = Search { info: &info, found: HashMap::new() };
+    let wanted = Wanted::new(&sorted);
+    let (listed, held) = units::listed(&info.dwarf, &wanted);
+    search.look(held, &wanted);
+    for known in [false, true] {
+        let missing = search.missing(&sorted);
+        if !missing.is_empty() {
+            let wanted = Wanted::new(&missing);
+            let held = info.main.asked(sections, |start| listed.contains(&start) == known, &wanted);
+            search.look(held, &wanted);
+        }
+    }
+    search.found
+}
 
 /// One module's debug information.
-pub(super) struct DebugInfo<'m> {
-    context: Context<SectionReader<'m>>,
-    split: &'m Split,
-    package: OnceCell<Option<DwarfPackage<SectionReader<'m>>>>,
+struct Info<'m> {
+    dwarf: Dwarf<Bytes<'m>>,
+    main: Units<'m>,
+    shared: Option<Units<'m>>,
+    objects: Objects<'m>,
 }
 
-impl<'m> DebugInfo<'m> {
-    /// Reads what is needed to find units; `None` where it makes no sense.
-    pub(super) fn new(sections: &'m DwarfSections, split: &'m Split) -> Option<DebugInfo<'m>> {
-        let mut dwarf = main(sections)?;
-        if sections.has_shared() {
+impl<'m> Info<'m> {
+    fn new(sections: &'m DwarfSections, split: &'m Split) -> Option<Info<'m>> {
+        let mut dwarf = units::load(sections)?;
+        let shared = sections.has_shared().then(|| Units::new(sections.shared(SectionId::DebugInfo)));
+        if shared.is_some() {
             dwarf.load_sup(|id| gimli::Result::Ok(sections.shared(id).reader())).ok()?;
         }
-        Some(DebugInfo { context: Context::from_dwarf(dwarf).ok()?, split, package: OnceCell::new() })
+        let main = Units::new(sections.main(SectionId::DebugInfo));
+        Some(Info { dwarf, main, shared, objects: Objects::new(split) })
+    }
+}
+
+// What was found until now.
+struct Search<'i, 'm> {
+    info: &'i Info<'m>,
+    found: HashMap<u64, Vec<Call>>,
+}
+
+impl Search<'_, '_> {
+    fn missing(&self, wanted: &[u64]) -> Vec<u64> {
+        wanted.iter().copied().filter(|address| !self.found.contains_key(address)).collect()
     }
 
-    /// The calls at an address of the image, innermost first. What cannot be read is left out.
-    pub(super) fn calls(&self, address: u64) -> Vec<Call> {
-        let mut calls = Vec::new();
-        let mut lookup = self.context.find_frames(address);
-        let found = loop {
-            lookup = match lookup {
-                LookupResult::Output(found) => break found,
-                LookupResult::Load { load, continuation } => continuation.resume(self.load(&load)),
-            };
-        };
-        let Ok(mut frames) = found else { return calls };
-        while let Ok(Some(frame)) = frames.next() {
-            let function =
-                frame.function.as_ref().and_then(|f| f.raw_name().ok().map(|name| name.into_owned()));
-            let (file, line) = match &frame.location {
-                Some(location) => (location.file.map(str::to_owned), location.line),
-                None => (None, None),
-            };
-            calls.push(Call { function, file, line });
-            if calls.len() == INLINE_LIMIT {
-                break;
+    // Looks for addresses in the units that say they hold them. A unit that knows a function replaces one that knows a line alone.
+    fn look(&mut self, held: Held, wanted: &Wanted<'_>) {
+        for (unit, mut within) in held.by_unit() {
+            let named = |calls: &Vec<Call>| calls.last().is_some_and(|call| call.function.is_some());
+            within.retain(|address| !self.found.get(address).is_some_and(named));
+            if !within.is_empty() {
+                self.look_in(unit, &wanted.part(&within));
             }
         }
-        calls
     }
 
-    // The unit that a skeleton stands for, from the package or from an object of its own.
-    #[expect(clippy::arc_with_non_send_sync, reason = "addr2line asks for it")]
-    fn load(&self, load: &SplitDwarfLoad<SectionReader<'m>>) -> Option<Arc<Dwarf<SectionReader<'m>>>> {
-        let open = || {
-            let sections = self.split.package()?;
-            let section = |id| gimli::Result::Ok(sections.main(id).reader());
-            DwarfPackage::load(section, sections.empty().reader()).ok()
-        };
-        let packed = self.package.get_or_init(open).as_ref();
-        if let Some(unit) = packed.and_then(|package| package.find_cu(load.dwo_id, &load.parent).ok()?) {
-            return Some(Arc::new(unit));
+    fn look_in(&mut self, start: usize, wanted: &Wanted<'_>) {
+        let info = self.info;
+        let Some(unit) = info.main.unit(&info.dwarf, start) else { return };
+        let unit = UnitRef::new(&info.dwarf, &unit);
+        let mut lines = Lines::new(unit, wanted);
+        // A skeleton knows lines alone; its functions are in another file, where that is to be had.
+        let whole = info.objects.unit(unit);
+        let whole = whole.as_ref().map_or(unit, |(dwarf, unit)| UnitRef::new(dwarf, unit));
+        let mut chains = info.functions(whole, wanted);
+        for address in wanted.addresses() {
+            let mut chain = chains.remove(address).unwrap_or_default();
+            let (mut file, mut line) = lines.at(*address);
+            if chain.is_empty() && file.is_none() && line.is_none() {
+                continue;
+            }
+            let mut calls = Vec::with_capacity(chain.len().max(1));
+            // The line of the innermost call is the address's; each other one's is where it calls the one inside it.
+            while let Some(part) = chain.pop() {
+                calls.push(Call { function: part.name, file, line });
+                (file, line) = (part.call_file.and_then(|number| lines.file(number)), part.call_line);
+            }
+            if calls.is_empty() {
+                calls.push(Call { function: None, file, line });
+            }
+            self.found.insert(*address, calls);
         }
-        let directory = load.comp_dir.and_then(path).unwrap_or_default();
-        let sections = self.split.object(&directory, &load.path.and_then(path)?, |sections| {
-            object(sections).is_some_and(|object| holds(&object, load.dwo_id))
-        })?;
-        let mut object = object(sections)?;
-        object.make_dwo(&load.parent);
-        Some(Arc::new(object))
     }
 }
 
-fn main(sections: &DwarfSections) -> Option<Dwarf<SectionReader<'_>>> {
-    Dwarf::load(|id| gimli::Result::Ok(sections.main(id).reader())).ok()
+fn text(bytes: Bytes<'_>) -> Option<String> {
+    (bytes.len() <= TEXT_LIMIT).then(|| bytes.to_string_lossy().ok().map(Cow::into_owned))?
 }
 
-fn object(sections: &DwarfSections) -> Option<Dwarf<SectionReader<'_>>> {
-    Some(Dwarf { file_type: DwarfFileType::Dwo, ..main(sections)? })
-}
+// Which units say that they hold an address.
+#[derive(Default)]
+struct Held(BTreeMap<u64, Vec<usize>>);
 
-fn path(name: SectionReader<'_>) -> Option<PathBuf> {
-    let bytes = (name.len() <= PATH_LIMIT).then(|| name.to_slice().ok())??;
-    Some(PathBuf::from(OsStr::from_bytes(&bytes)))
-}
+impl Held {
+    fn add(&mut self, addresses: &[u64], unit: usize) {
+        for address in addresses {
+            let units = self.0.entry(*address).or_default();
+            if units.len() < UNITS_EACH && !units.contains(&unit) {
+                units.push(unit);
+            }
+        }
+    }
 
-fn holds(object: &Dwarf<SectionReader<'_>>, id: gimli::DwoId) -> bool {
-    let mut units = object.units();
-    std::iter::from_fn(|| units.next().ok()?)
-        .take(UNIT_LIMIT)
-        .any(|header| object.unit(header).is_ok_and(|unit| unit.dwo_id == Some(id)))
+    // The addresses of each unit, sorted.
+    fn by_unit(self) -> BTreeMap<usize, Vec<u64>> {
+        let mut units: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for (address, held) in self.0 {
+            for unit in held {
+                units.entry(unit).or_default().push(address);
+            }
+        }
+        units
+    }
 }

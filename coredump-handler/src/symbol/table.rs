@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::underscores;
 use crate::elf::{Class, SymbolRow};
 use crate::module::{Image, Section};
 
@@ -118,10 +119,8 @@ fn offer(seekers: &mut [Seeker], symbol: &Symbol, left: &mut usize) {
     }
 }
 
-// `sleep` is what people write, `__sleep` what its library calls it.
 fn best(found: &[Symbol], names: &Section) -> Option<String> {
     let named = found.iter().filter_map(|symbol| Some((text(names, symbol)?, symbol.weak, symbol.name)));
-    let underscores = |name: &str| name.bytes().take_while(|byte| *byte == b'_').count();
     named.min_by_key(|(name, weak, place)| (underscores(name), *weak, *place)).map(|(name, ..)| name)
 }
 

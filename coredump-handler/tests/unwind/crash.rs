@@ -179,8 +179,9 @@ pub fn as_gdb(frame: &Frame) -> GdbFrame {
 }
 
 pub fn shown(frames: &[GdbFrame]) -> String {
-    // One function, two symbols: which of them gdb takes is chance.
-    let alias = |name: &str| name.replace("__libc_start_main_impl", "__libc_start_main");
+    // One function, several symbols: which of them gdb takes is chance.
+    let alias =
+        |name: &str| name.trim_start_matches("__GI_").replace("__libc_start_main_impl", "__libc_start_main");
     frames.iter().map(|f| format!("{} {} {} line {}\n", f.ip, f.kind, alias(&f.function), f.line)).collect()
 }
 
