@@ -272,7 +272,7 @@ pub enum Progress {
     Release,
     /// What the crash has in common with others; it waits for [`Told::Go`] before it does more.
     Same(CrashKey),
-    /// A bundle is complete: first the one that is published, later the one that replaces it.
+    /// A bundle is complete: first the one that is published, then, after [`Told::Published`], the one that replaces it.
     Done(Kind, String),
     /// It gives up, for this reason.
     Failed(String),
@@ -331,6 +331,8 @@ pub enum Told {
     Go,
     /// The crash has been counted; nothing more is wanted.
     Stop,
+    /// The first bundle is published.
+    Published,
 }
 
 impl Record for Told {
@@ -341,6 +343,7 @@ impl Record for Told {
             Told::Head(bytes, whole) => [1, bytes, u64::from(whole)],
             Told::Go => [2, 0, 0],
             Told::Stop => [3, 0, 0],
+            Told::Published => [4, 0, 0],
         })
     }
 
@@ -349,6 +352,7 @@ impl Record for Told {
             1 => Told::Head(word(bytes, 1)?, word(bytes, 2)? == 1),
             2 => Told::Go,
             3 => Told::Stop,
+            4 => Told::Published,
             _ => return None,
         })
     }
@@ -402,7 +406,7 @@ mod tests {
         ] {
             assert_eq!(sent_and_received(&progress), progress);
         }
-        for told in [Told::Head(9, true), Told::Go, Told::Stop] {
+        for told in [Told::Head(9, true), Told::Go, Told::Stop, Told::Published] {
             assert_eq!(sent_and_received(&told), told);
         }
     }

@@ -241,6 +241,7 @@ impl Supervisor<'_> {
         handled: &mut Handled,
         deadlines: Deadlines,
     ) -> anyhow::Result<()> {
+        attempt.channel.send(&Told::Published, None)?;
         let Some((kind, signature)) = self.attend(&mut attempt, deadlines)? else { return Ok(()) };
         attempt.end(deadlines.finished)?;
         verify(&revision.file()?)?;

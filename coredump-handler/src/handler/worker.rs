@@ -20,7 +20,7 @@ use foretrace_report::schema::{Kind, Problem, Program};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::arguments::Crash;
-use super::channel::{Answer, Channel, Progress, Question, Stage};
+use super::channel::{Answer, Channel, Progress, Question, Stage, Told};
 use super::locker::LockerReader;
 use super::sandbox;
 use crate::assemble::Collected;
@@ -168,6 +168,18 @@ impl Worker<'_> {
     // A supervisor that is gone takes nobody's report; the next write will end this process.
     fn tell(&self, progress: &Progress, file: Option<&File>) {
         let _ = self.task.supervisor.send(progress, file.map(AsFd::as_fd));
+    }
+
+    // Whether this is what the supervisor says next.
+    fn is_told(&self, awaited: Told) -> bool {
+        loop {
+            match self.task.supervisor.receive::<Told>() {
+                // Not asked for, where the head is not to be read.
+                Ok(Some((Told::Head(..), _))) => {}
+                Ok(Some((told, _))) => return told == awaited,
+                _ => return false,
+            }
+        }
     }
 
     // A part of the process, or a problem.

@@ -123,6 +123,15 @@ impl Directory {
 
     /// Replaces `name` by `content`: readers see the old or the new, also after a power cut.
     pub(crate) fn write_atomically(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        self.replace(name, content, true)
+    }
+
+    /// The same without waiting for the disk: after a power cut there may be the new content, a part of it, or nothing.
+    pub(crate) fn write_loosely(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        self.replace(name, content, false)
+    }
+
+    fn replace(&self, name: &str, content: &[u8], lasting: bool) -> Result<(), StoreError> {
         // Whoever holds a half-written predecessor has died: one writer at a time is the uploader's lock's business,
         // and a race between two writers ends in one of them failing, never in a mixture.
         let draft = format!(".{name}.new");
@@ -133,10 +142,10 @@ impl Directory {
         let mut file = self.create_file(&draft)?;
         let written = file
             .write_all(content)
-            .and_then(|()| file.sync_all())
+            .and_then(|()| if lasting { file.sync_all() } else { Ok(()) })
             .map_err(|e| self.error(name, e))
             .and_then(|()| self.rename(&draft, self, name, RenameFlags::empty()))
-            .and_then(|()| self.sync());
+            .and_then(|()| if lasting { self.sync() } else { Ok(()) });
         if written.is_err() {
             // The draft holds nothing that anybody waits for; the first error is the one to tell.
             let _ = unlinkat(&self.fd, draft.as_str(), UnlinkatFlags::NoRemoveDir);

@@ -150,7 +150,12 @@ pub fn admit(places: &Places, storage: &Storage, candidate: &Candidate<'_>) -> R
     let shelves = Shelves::open(state, candidate.owner);
     let mut tally = read(&tallies, &name).unwrap_or_default();
     let admission = tally.admit(storage, candidate, |id| shelves.holder(id).is_some());
-    tally.write(&tallies, &name)?;
+    let text = tally.text(&tallies, &name)?;
+    match admission {
+        // The report is waited for, and writes this again when it is there. Should it be lost, others become reports.
+        Admission::Whole => tallies.write_loosely(&name, &text)?,
+        Admission::Counted(_) => tallies.write_atomically(&name, &text)?,
+    }
     if let (Admission::Counted(carrier), Some(counted)) = (admission, &tally.counted) {
         // What cannot be shown now is shown with the next one.
         let _ = show(&tallies, &shelves, carrier, counted);
@@ -172,13 +177,12 @@ pub fn settle(places: &Places, key: CrashKey, id: ReportId, owner: Owner) -> Res
         Some((_, promised)) => *promised = 0,
         None => return Ok(()),
     }
-    tally.write(&tallies, &name)
+    tallies.write_atomically(&name, &tally.text(&tallies, &name)?)
 }
 
 impl Tally {
-    fn write(&self, tallies: &Directory, name: &str) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(self).map_err(|e| tallies.error(name, io::Error::from(e)))?;
-        tallies.write_atomically(name, &text)
+    fn text(&self, tallies: &Directory, name: &str) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|e| tallies.error(name, io::Error::from(e)))
     }
 
     fn admit(

@@ -12,7 +12,7 @@ use super::{KERNEL_LOG_SECONDS, Worker, os_release, with_source};
 use crate::assemble::assemble;
 use crate::backtrace;
 use crate::core::CoreHead;
-use crate::handler::channel::{Progress, Question, Stage};
+use crate::handler::channel::{Progress, Question, Stage, Told};
 use crate::handler::{last_words, state};
 use crate::memory::Nothing;
 use crate::module::Modules;
@@ -32,7 +32,10 @@ impl Worker<'_> {
         if let Err(why) = written.and_then(|bundle| self.write(bundle)) {
             return self.task.fail(&why);
         }
-        let Some(revision) = self.task.revision.take() else { return 0 };
+        // What takes time would take it from the processors that publish the first bundle.
+        let Some(revision) = self.task.revision.take().filter(|_| self.is_told(Told::Published)) else {
+            return 0;
+        };
         self.at(Stage::Names);
         self.collected.problems.pop();
         let asked = self.ask_for_logs();

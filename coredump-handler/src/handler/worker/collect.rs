@@ -128,14 +128,7 @@ impl Worker<'_> {
             stacks: &held.stacks,
         };
         self.tell(&Progress::Same(storm::key(&program, &seen)), None);
-        loop {
-            match self.task.supervisor.receive::<Told>() {
-                Ok(Some((Told::Go, _))) => return true,
-                // Not asked for, where the head is not to be read.
-                Ok(Some((Told::Head(..), _))) => {}
-                _ => return false,
-            }
-        }
+        self.is_told(Told::Go)
     }
 
     // The rings that are believed.
