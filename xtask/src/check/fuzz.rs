@@ -1,7 +1,8 @@
 //! `cargo xtask check fuzz`: the targets of `fuzz/`, built with the stable compiler and run by processor time.
 //!
-//! What libFuzzer learns goes to `fuzz/found/`, which git ignores; with `--keep` what reaches new code is merged into the
-//! corpus that git holds, as few and as small inputs as do.
+//! What libFuzzer learns goes to `fuzz/found/`, which git ignores; with `--keep` as few and as small inputs as reach all
+//! that is reached become `fuzz/corpus/TARGET.tar.xz`, which the next run begins with. The folder `fuzz/corpus/TARGET`
+//! has the inputs that were made by hand or that once failed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub struct Options {
     /// Minutes of processor time for each
     #[arg(long, default_value_t = 30)]
     minutes: u64,
-    /// Merge what reached new code into the corpus that git holds
+    /// Keep what reached new code in the corpus that git holds
     #[arg(long)]
     keep: bool,
 }
@@ -62,7 +63,7 @@ pub fn run(options: &Options) -> Result<()> {
         );
         broken.extend(found.broken);
         if options.keep {
-            merge(&folder, &programs.join(target), target)?;
+            keep(&folder, &programs.join(target), target)?;
         }
     }
     match broken.first() {
@@ -107,6 +108,10 @@ fn feed(folder: &Path, program: &Path, target: &str, minutes: u64) -> Result<Fed
     let artifacts = folder.join("artifacts").join(target);
     fs::create_dir_all(&found)?;
     fs::create_dir_all(&artifacts)?;
+    let kept = kept(folder, target);
+    if kept.exists() {
+        run_program(Command::new("tar").arg("-xJf").arg(&kept).arg("-C").arg(&found))?;
+    }
     let mut fed = Fed { executions: 0, processor: Duration::ZERO, broken: Vec::new() };
     let enough = Duration::from_secs(minutes * 60);
     while fed.processor < enough && fed.broken.is_empty() {
@@ -144,10 +149,23 @@ fn feed(folder: &Path, program: &Path, target: &str, minutes: u64) -> Result<Fed
 }
 
 /// Keeps the smallest inputs that together reach all that is reached.
-fn merge(folder: &Path, program: &Path, target: &str) -> Result<()> {
-    let corpus = folder.join("corpus").join(target);
-    let mut command = Command::new(program);
-    run_program(command.args(["-merge=1", "-timeout=10"]).arg(&corpus).arg(folder.join("found").join(target)))
+fn keep(folder: &Path, program: &Path, target: &str) -> Result<()> {
+    let least = folder.join("found").join(format!("{target}.least"));
+    if least.exists() {
+        fs::remove_dir_all(&least)?;
+    }
+    fs::create_dir_all(&least)?;
+    let sources = [folder.join("corpus").join(target), folder.join("found").join(target)];
+    run_program(Command::new(program).args(["-merge=1", "-timeout=10"]).arg(&least).args(sources))?;
+    let mut pack = Command::new("tar");
+    pack.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "-cJf"]).arg(kept(folder, target));
+    run_program(pack.arg("-C").arg(&least).arg("."))?;
+    Ok(fs::remove_dir_all(&least)?)
+}
+
+/// The archive of what earlier runs learned.
+fn kept(folder: &Path, target: &str) -> PathBuf {
+    folder.join("corpus").join(format!("{target}.tar.xz"))
 }
 
 /// Processor time of all children that have ended.
