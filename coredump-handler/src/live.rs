@@ -36,7 +36,7 @@ use crate::stack::{self, Stack};
 use crate::surroundings;
 use crate::symbol::Detail;
 use crate::system::Machine;
-use crate::trail::RingRefused;
+use crate::trail::{Expected, RingRefused};
 use crate::{attachment, backtrace, package, smaps, trail};
 
 /// Less than of a crash: copying must not hold up a process that goes on.
@@ -154,8 +154,8 @@ fn begun(
 }
 
 fn handed_over(process: &Process, file: &File) -> Result<Snapshot, RingRefused> {
-    match trail::owner_of(process) {
-        Some(owner) => trail::read_live(file, owner),
+    match Expected::of(process) {
+        Some(owner) => trail::read_live(file, &owner),
         None => trail::read_orphan(file, process.pid().cast_unsigned()),
     }
 }

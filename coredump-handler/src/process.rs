@@ -9,6 +9,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -75,11 +76,13 @@ pub enum Part {
     Mounts = 20,
     /// The path of its current directory.
     Directory = 21,
+    /// How far its time namespace has moved its clocks.
+    Clocks = 22,
 }
 
 impl Part {
     /// Every part, by number.
-    pub const ALL: [Part; 21] = [
+    pub const ALL: [Part; 22] = [
         Part::Maps,
         Part::Status,
         Part::Stat,
@@ -101,6 +104,7 @@ impl Part {
         Part::Sockets,
         Part::Mounts,
         Part::Directory,
+        Part::Clocks,
     ];
 
     /// The part with this number.
@@ -137,6 +141,7 @@ impl Part {
             Part::Sockets => "its sockets",
             Part::Mounts => "the machine's mounts",
             Part::Directory => "its current directory",
+            Part::Clocks => "its clocks",
         }
     }
 
@@ -226,6 +231,7 @@ impl Process {
             Part::Environ => "environ",
             Part::CommandLine => "cmdline",
             Part::Name => "comm",
+            Part::Clocks => "timens_offsets",
             Part::Executable => return self.link("exe"),
             Part::Directory => return self.link("cwd"),
             Part::Descriptors => return self.descriptors(),
@@ -384,6 +390,19 @@ pub fn innermost_pid(status: &[u8]) -> Option<u32> {
 /// The process's start time in clock ticks since boot, from `stat`.
 pub fn start_time(stat: &[u8]) -> Option<u64> {
     stat_field(stat, 22)
+}
+
+const NANOSECONDS_PER_TICK: i64 = 10_000_000;
+
+/// How many clock ticks later the machine booted for a process than for others, from `timens_offsets`: less than a tick
+/// of it goes to one side or the other.
+pub fn boot_offset(offsets: &[u8]) -> Option<RangeInclusive<i64>> {
+    let shown = field(offsets, b"boottime ")?;
+    let mut words = shown.split_whitespace();
+    let seconds: i64 = words.next()?.parse().ok()?;
+    let nanoseconds: i64 = words.next()?.parse().ok()?;
+    let ticks = seconds.checked_mul(100)?.checked_add(nanoseconds / NANOSECONDS_PER_TICK)?;
+    Some(ticks..=ticks.saturating_add(i64::from(nanoseconds % NANOSECONDS_PER_TICK != 0)))
 }
 
 /// The signal that ends a process while its core is written, from `stat`.

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use foretrace_report::schema::Problem;
@@ -18,7 +19,7 @@ use nix::sys::stat::{fstat, major, minor};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use crate::maps::Mapping;
-use crate::process::{Part, Process};
+use crate::process::{self, Part, Process};
 
 /// The name that a ring's memfd bears.
 pub const NAME: &str = "memfd:foretrace.v1";
@@ -102,7 +103,7 @@ pub fn refusal(mapping: &Mapping, why: &RingRefused) -> Problem {
 ///
 /// # Errors
 /// A descriptor or content that is not believed.
-pub fn read_still(file: &File, owner: Owner) -> Result<Snapshot, RingRefused> {
+pub fn read_still(file: &File, owner: &Expected) -> Result<Snapshot, RingRefused> {
     let size = examine(file)?;
     if size > COPIED {
         return read_live(file, owner);
@@ -117,7 +118,7 @@ pub fn read_still(file: &File, owner: Owner) -> Result<Snapshot, RingRefused> {
 ///
 /// # Errors
 /// A descriptor or content that is not believed.
-pub fn read_live(file: &File, owner: Owner) -> Result<Snapshot, RingRefused> {
+pub fn read_live(file: &File, owner: &Expected) -> Result<Snapshot, RingRefused> {
     let size = examine(file)?;
     owned(foretrace_ring::reader::read(&Live { file, size })?, owner)
 }
@@ -151,7 +152,7 @@ pub fn of_process(process: &Process, maps: &[Mapping]) -> (Vec<(String, Snapshot
     if found.is_empty() {
         return (trails, problems);
     }
-    let Some(owner) = owner_of(process) else {
+    let Some(owner) = Expected::of(process) else {
         problems.push(Problem::new(
             "trail",
             "the process's start time could not be read, so no ring was believed",
@@ -163,7 +164,7 @@ pub fn of_process(process: &Process, maps: &[Mapping]) -> (Vec<(String, Snapshot
             true => process.mapped_file(mapping).map_err(|error| RingRefused::Io(io::Error::other(error))),
             false => Err(RingRefused::NotMemory),
         };
-        let snapshot = file.and_then(|file| read_live(&file, owner));
+        let snapshot = file.and_then(|file| read_live(&file, &owner));
         match snapshot {
             Ok(snapshot) => trails.push((source_name(process.pid(), trails.len()), snapshot)),
             Err(why) => problems.push(refusal(mapping, &why)),
@@ -172,16 +173,45 @@ pub fn of_process(process: &Process, maps: &[Mapping]) -> (Vec<(String, Snapshot
     (trails, problems)
 }
 
-/// Who a process is to its ring: its innermost process ID and its start time.
-pub fn owner_of(process: &Process) -> Option<Owner> {
-    let status = process.read(Part::Status).ok()?;
-    let stat = process.read(Part::Stat).ok()?;
-    owner_from(&status, &stat)
+/// Who a process is to its ring.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    owner: Owner,
+    /// Its start time by its own clock, which a time namespace may have moved.
+    by_its_clock: RangeInclusive<u64>,
 }
 
-/// The same from the contents of `status` and `stat`.
-pub fn owner_from(status: &[u8], stat: &[u8]) -> Option<Owner> {
-    Some(Owner { pid: crate::process::innermost_pid(status)?, start_time: crate::process::start_time(stat)? })
+impl Expected {
+    /// Whoever it is that its number and its start time name, on the machine's clock.
+    pub fn new(owner: Owner) -> Expected {
+        Expected { owner, by_its_clock: owner.start_time..=owner.start_time }
+    }
+
+    /// A process by its innermost process ID and its start time, if they can be read.
+    pub fn of(process: &Process) -> Option<Expected> {
+        let (status, stat) = (process.read(Part::Status).ok()?, process.read(Part::Stat).ok()?);
+        Expected::parse(&status, &stat, &process.read(Part::Clocks).unwrap_or_default())
+    }
+
+    /// The same from the contents of `status`, `stat` and `timens_offsets`.
+    pub fn parse(status: &[u8], stat: &[u8], offsets: &[u8]) -> Option<Expected> {
+        let pid = process::innermost_pid(status)?;
+        let start_time = process::start_time(stat)?;
+        let mut expected = Expected::new(Owner { pid, start_time });
+        if let Some(ticks) = process::boot_offset(offsets) {
+            let moved = |ticks: i64| start_time.saturating_add_signed(ticks);
+            expected.by_its_clock = moved(*ticks.start())..=moved(*ticks.end());
+        }
+        Some(expected)
+    }
+
+    // A recorder that could not read its own start time says 0.
+    fn is(&self, found: Owner) -> bool {
+        let Owner { pid, start_time } = found;
+        let started =
+            [self.owner.start_time, 0].contains(&start_time) || self.by_its_clock.contains(&start_time);
+        pid == self.owner.pid && started
+    }
 }
 
 /// The name of a ring's folder under `trace/`.
@@ -210,17 +240,15 @@ fn examine(file: &File) -> Result<u64, RingRefused> {
 }
 
 fn numbered(snapshot: Snapshot, pid: u32) -> Result<Snapshot, RingRefused> {
-    let expected = Owner { pid, ..snapshot.owner };
-    owned(snapshot, expected)
+    let expected = Expected::new(Owner { pid, ..snapshot.owner });
+    owned(snapshot, &expected)
 }
 
-fn owned(snapshot: Snapshot, expected: Owner) -> Result<Snapshot, RingRefused> {
-    // A recorder that could not read its own start time says 0.
-    let started = [expected.start_time, 0].contains(&snapshot.owner.start_time);
-    if snapshot.owner.pid == expected.pid && started {
+fn owned(snapshot: Snapshot, expected: &Expected) -> Result<Snapshot, RingRefused> {
+    if expected.is(snapshot.owner) {
         Ok(snapshot)
     } else {
-        Err(RingRefused::Owner { found: snapshot.owner, expected })
+        Err(RingRefused::Owner { found: snapshot.owner, expected: expected.owner })
     }
 }
 
@@ -274,7 +302,9 @@ mod tests {
 
     use super::*;
 
-    const OWNER: Owner = Owner { pid: 1, start_time: 1 };
+    fn owner() -> Expected {
+        Expected::new(Owner { pid: 1, start_time: 1 })
+    }
 
     fn memory(size: u64, seals: SealFlag) -> File {
         let file = File::from(
@@ -310,7 +340,7 @@ mod tests {
         let mut file = File::create_new(directory.path().join("memfd:foretrace.v1")).unwrap();
         file.write_all(&[0; 8192]).unwrap();
         assert!(matches!(
-            read_still(&file, OWNER),
+            read_still(&file, &owner()),
             Err(RingRefused::NotMemory | RingRefused::NotSealed | RingRefused::Io(_))
         ));
     }
@@ -318,21 +348,35 @@ mod tests {
     #[test]
     fn a_ring_whose_size_can_change_is_refused() {
         assert!(matches!(
-            read_still(&memory(8192, SealFlag::F_SEAL_GROW), OWNER),
+            read_still(&memory(8192, SealFlag::F_SEAL_GROW), &owner()),
             Err(RingRefused::NotSealed)
         ));
     }
 
     #[test]
     fn sizes_out_of_bounds_are_refused_before_anything_is_read() {
-        assert!(matches!(read_still(&sealed(0), OWNER), Err(RingRefused::Size(0))));
-        assert!(matches!(read_live(&sealed(1 << 40), OWNER), Err(RingRefused::Size(_))));
+        assert!(matches!(read_still(&sealed(0), &owner()), Err(RingRefused::Size(0))));
+        assert!(matches!(read_live(&sealed(1 << 40), &owner()), Err(RingRefused::Size(_))));
     }
 
     #[test]
     fn memory_that_holds_no_ring_is_refused() {
-        assert!(matches!(read_still(&sealed(1 << 20), OWNER), Err(RingRefused::Content(_))));
-        assert!(matches!(read_live(&sealed(1 << 20), OWNER), Err(RingRefused::Content(_))));
+        assert!(matches!(read_still(&sealed(1 << 20), &owner()), Err(RingRefused::Content(_))));
+        assert!(matches!(read_live(&sealed(1 << 20), &owner()), Err(RingRefused::Content(_))));
+    }
+
+    #[test]
+    fn a_process_may_have_begun_by_the_machines_clock_or_by_its_own_and_at_no_other_time() {
+        let (status, stat) = (b"NStgid:\t70\t7\n", b"70 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5000 0");
+        let moved = b"monotonic           0         0\nboottime         -20   5000000\n";
+        let expected = Expected::parse(status, stat, moved).unwrap();
+        let is = |pid, start_time| expected.is(Owner { pid, start_time });
+        assert!(is(7, 5000) && is(7, 3000) && is(7, 3001) && is(7, 0));
+        assert!(!is(7, 2999) && !is(7, 3002) && !is(7, 4999) && !is(70, 5000));
+        let still = Expected::parse(status, stat, b"").unwrap();
+        assert!(
+            still.is(Owner { pid: 7, start_time: 5000 }) && !still.is(Owner { pid: 7, start_time: 3000 })
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use foretrace_tests::command::run;
@@ -21,8 +21,13 @@ const USER: u32 = 30_001;
 /// Becomes `program` in namespaces of users, processes and mounts of its own. It is not the first process there, whose
 /// end would be everybody's; and its death is not this command's.
 fn apart(program: &[&str]) -> Command {
+    apart_with(&[], program)
+}
+
+/// The same with further words for `unshare`.
+fn apart_with(more: &[&str], program: &[&str]) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc"]);
+    command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc"]).args(more);
     command.args(["sh", "-c", "true; \"$0\" \"$@\"; exit 0"]).args(program).uid(USER).gid(USER);
     command
 }
@@ -71,6 +76,38 @@ fn a_containers_threads_have_both_numbers_and_their_lanes_in_the_trail() -> Resu
     for index in 1..4 {
         ensure!(said.contains(&format!(" worker-{index} ")), "a lane without its thread's name: {said}");
     }
+    Ok(())
+}
+
+/// As after a container moved to a machine that has been up for longer: its clocks go on where they were.
+const MOVED: [&str; 5] = ["--time", "--boottime", "86400", "--monotonic", "86400"];
+
+#[test]
+fn a_container_with_clocks_of_its_own_keeps_its_trail_and_its_times() -> Result<()> {
+    let world = Installed::new()?;
+    let book = world.work("ledger");
+    ledger::create(&book, 2)?;
+    chown(&book, Some(USER), Some(USER))?;
+    let victim = world.work("victim-rust");
+    fs::copy(built_programs()?.join("victim-rust"), &victim)?;
+    let (victim, ledger_path) = (victim.display().to_string(), book.display().to_string());
+    let evidence = crash(&world, &mut apart_with(&MOVED, &[&victim, "null", &ledger_path, "2", "1000"]))?;
+    let report = &evidence.report;
+    ensure!(report.problems.is_empty(), "{:?}", report.problems);
+    evidence.compare_with(&ledger::read(&book)?, check)?;
+    let around = report.surroundings.as_ref().context("nothing surrounded it")?;
+    ensure!(around.namespaces.iter().any(|kind| kind == "time"), "{:?}", around.namespaces);
+    let newest = evidence.trail.events.last().context("no event")?.time;
+    let now = u64::try_from(UNIX_EPOCH.elapsed()?.as_nanos())?;
+    ensure!(newest <= now && now - newest < 60_000_000_000, "the newest event is of {newest}, it is {now}");
+    // Nothing vouches for a process of which the kernel gave no pidfd but its start time and its memory.
+    let (handler, root) = (world.program("foretrace-coredump"), world.root());
+    let without = format!("|{} --root {} %P %u %g %s %t %c %h %d", handler.display(), root.display());
+    world.kernel().set_core_pattern(&without)?;
+    let evidence = crash(&world, &mut apart_with(&MOVED, &[&victim, "null", &ledger_path, "2", "1000"]))?;
+    let said = &evidence.report.problems;
+    ensure!(said.len() == 1 && said[0].what.contains("recognised by its number"), "{said:?}");
+    ensure!(!evidence.trail.events.is_empty(), "no trail");
     Ok(())
 }
 
@@ -215,7 +252,7 @@ fn a_snapshot_of_a_running_container_has_its_lanes_as_well() -> Result<()> {
     let name = format!("tick{}", std::process::id());
     let victim = world.work(&name);
     fs::copy(built_programs()?.join("ticking"), &victim)?;
-    let mut inside = apart(&[&victim.display().to_string(), &book.display().to_string()]);
+    let mut inside = apart_with(&MOVED, &[&victim.display().to_string(), &book.display().to_string()]);
     let mut running = inside.stdin(Stdio::piped()).spawn()?;
     let pid = number_of(&name)?;
     while ledger::read(&book)?.is_empty() {

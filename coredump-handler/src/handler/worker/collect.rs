@@ -138,14 +138,16 @@ impl Worker<'_> {
             return;
         }
         let stat = self.part(Part::Stat).unwrap_or_default();
-        let Some(owner) = trail::owner_from(held.status.as_deref().unwrap_or_default(), &stat) else {
+        let clocks = self.part(Part::Clocks).unwrap_or_default();
+        let status = held.status.as_deref().unwrap_or_default();
+        let Some(owner) = trail::Expected::parse(status, &stat, &clocks) else {
             return self
                 .collected
                 .problem("trail", "the process's identity is unknown, so no ring was believed");
         };
         for (number, mapping) in found.iter().enumerate() {
             let snapshot = self.ring(number as u32, mapping).and_then(|file| {
-                let snapshot = trail::read_still(&file, owner)?;
+                let snapshot = trail::read_still(&file, &owner)?;
                 self.tell(&Progress::Keep(number as u32), Some(&file));
                 Ok(snapshot)
             });
