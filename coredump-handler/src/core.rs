@@ -146,8 +146,8 @@ pub struct MappedFile {
 pub struct SignalInfo {
     /// Its number.
     pub number: i32,
-    /// `si_code`: positive from the kernel, 0 and below from a process.
-    pub code: i32,
+    /// `si_code`: positive from the kernel, 0 and below from a process. `None`: nothing says where it came from.
+    pub code: Option<i32>,
     /// `si_errno`.
     pub errno: i32,
     /// The fault's address, only for signals that carry one.

@@ -79,7 +79,7 @@ pub fn collect_within(
     all.signal = head.signal.map(|signal| Signal {
         number: signal.number,
         name: signal_name(signal.number),
-        code: Some(signal.code),
+        code: signal.code,
         address: signal.address.map(|address| format!("{address:#x}")),
     });
     let arch = match head.machine {
@@ -132,6 +132,7 @@ pub fn collect_within(
 
     let images: Vec<Image<'_>> = modules.iter().map(Image::from).collect();
     let note = all.trails.first().map(|(source, _)| format!("trace/{source}"));
+    let status = status(&head);
     let input = minidump::Input {
         time: request.time.0,
         head: &head,
@@ -141,7 +142,7 @@ pub fn collect_within(
         images: &images,
         thread_names: &names,
         system: &format!("Linux {arch}"),
-        files: Files::default(),
+        files: Files { status: Some(status.as_bytes()), ..Files::default() },
         annotations: &reported::public_annotations(&all.trails),
         trail_note: note.as_deref(),
     };
@@ -153,6 +154,12 @@ pub fn collect_within(
         Err(error) => all.problem("minidump", error.to_string()),
     }
     Ok(all)
+}
+
+// What a core says of what `/proc/PID/status` said; debuggers look there for the process's number.
+fn status(head: &CoreHead) -> String {
+    let name = escape(&head.name);
+    format!("Name:\t{name}\nTgid:\t{pid}\nPid:\t{pid}\nThreads:\t{}\n", head.threads.len(), pid = head.pid)
 }
 
 // Some cores name no files. Then the program that was given is placed by where its program headers are.

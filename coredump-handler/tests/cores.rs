@@ -33,7 +33,7 @@ fn a_kernel_core_names_process_signal_and_address() {
     assert_eq!((head.pid, head.name.as_str(), head.uid), (32259, "a.out", 1007));
     assert_eq!(tids(&head), [32259]);
     let signal = head.signal.unwrap();
-    assert_eq!((signal.number, signal.code, signal.address, signal.sender), (11, 1, Some(0), None));
+    assert_eq!((signal.number, signal.code, signal.address, signal.sender), (11, Some(1), Some(0), None));
     assert_eq!(head.threads[0].registers.instruction(), 0x40_011c);
     assert_eq!(head.threads[0].fpregs.as_ref().unwrap().len(), 512);
     assert_eq!(head.files[0].path, "/home/labath/test/a.out");
@@ -45,7 +45,7 @@ fn the_crashed_thread_comes_first_and_a_sent_signal_has_no_address() {
     let head = head("threads-x86_64.core");
     assert_eq!((head.pid, tids(&head)), (5222, vec![5250, 5222, 5249]));
     let signal = head.signal.unwrap();
-    assert_eq!((signal.number, signal.code, signal.address), (4, -6, None));
+    assert_eq!((signal.number, signal.code, signal.address), (4, Some(-6), None));
     assert_eq!(signal.sender, Some(Sender { pid: 5222, uid: 1000 }));
 }
 

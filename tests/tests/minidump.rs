@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use foretrace_tests::command::run;
 use foretrace_tests::evidence::Evidence;
 use foretrace_tests::ledger;
-use foretrace_tests::world::{Installed, built_programs};
+use foretrace_tests::world::{Installed, World, built_programs, checkout};
 use minidump_unwind::{Symbolizer, simple_symbol_supplier};
 
 /// Where a minidump names the trail, as docs/report.md says.
@@ -137,17 +137,58 @@ fn is_hash(segment: &str) -> bool {
 fn lldb_opens_the_minidump() -> Result<()> {
     let world = Installed::new()?;
     let id = world.crash(&mut victim(&world, "victim-c", "null")?)?;
-    let file = world.work("victim.dmp");
-    fs::write(&file, world.part(&id, "minidump.dmp")?)?;
-    let opened = run(Command::new("lldb")
-        .args(["--batch", "--no-lldbinit", "-o"])
-        .arg(format!("target create --core {}", file.display()))
-        .args(["-o", "thread list", "-o", "bt"]))?
-    .success()?;
-    let text = opened.text();
+    let text = lldb(&world, &id)?;
     ensure!(text.contains("SIGSEGV"), "{text}");
     ensure!(text.contains("frame #0"), "{text}");
     ensure!(text.matches("thread #").count() >= 4, "{text}");
+    Ok(())
+}
+
+/// What LLDB says of a report's minidump: its threads, and the crashed one's frames.
+fn lldb(world: &World, id: &str) -> Result<String> {
+    let file = world.work("victim.dmp");
+    fs::write(&file, world.part(id, "minidump.dmp")?)?;
+    let opened = run(Command::new("lldb")
+        .args(["--batch", "--no-lldbinit", "-o"])
+        .arg(format!("target create --core {}", file.display()))
+        .args(["-o", "thread list", "-o", "bt"]))?;
+    Ok(opened.success()?.text())
+}
+
+/// A core with known answers: its name, where its program is not under its own name, and what LLDB has to say.
+type Known<'a> = (&'a str, Option<&'a str>, &'a [&'a str]);
+
+#[test]
+fn lldb_opens_the_minidumps_of_other_machines_and_other_days_with_their_numbers_and_names() -> Result<()> {
+    let aarch64 = [
+        "(aarch64)",
+        "Process 3270 stopped",
+        "thread #1: tid = 3270, 0x000000000040014c segv-aarch64.exe`crash",
+        "thread #2: tid = 3280",
+        "wait_for_ever",
+        "SIGSEGV",
+        "frame #0: 0x000000000040014c segv-aarch64.exe`crash",
+        "segv-aarch64.exe`outer",
+        "segv-aarch64.exe`_start",
+    ];
+    let segv = ["(x86_64)", "Process 32259 stopped", "tid = 32259", "a.out", "frame #0: 0x000000000040011c"];
+    let threads = ["(x86_64)", "Process 5222 stopped", "tid = 5250", "tid = 5222", "tid = 5249", "SIGILL"];
+    let cores: [Known<'_>; 3] = [
+        ("segv-aarch64", Some("segv-aarch64.exe"), &aarch64),
+        ("segv-x86_64", Some("segv-x86_64.exe"), &segv),
+        ("threads-x86_64", None, &threads),
+    ];
+    let fixtures = checkout().join("tests/fixtures/cores");
+    for (name, exe, expected) in cores {
+        let world = World::new()?;
+        let mut import = world.foretrace();
+        import.arg("import").arg(fixtures.join(name).with_extension("core"));
+        exe.map(|exe| import.arg("--exe").arg(fixtures.join(exe)));
+        run(&mut import)?.success()?;
+        let text = lldb(&world, &world.wait_for_report()?)?;
+        let missing: Vec<_> = expected.iter().filter(|part| !text.contains(**part)).collect();
+        ensure!(missing.is_empty(), "{name}: {missing:?} is not in\n{text}");
+    }
     Ok(())
 }
 
@@ -210,5 +251,11 @@ fn a_32_bit_programs_crash_is_whole_and_its_processor_is_x86() -> Result<()> {
     let context = &state.threads[0].frames.first().context("no frame")?.context;
     let first = &report.threads[0].frames[0].ip;
     ensure!(format!("{:#x}", context.get_instruction_pointer()) == *first, "not at {first}");
+    let text = lldb(&world, &id)?;
+    let (pid, ip) = (report.program.pid, first.trim_start_matches("0x"));
+    let expected =
+        ["(i386)", &format!("Process {pid} stopped"), &format!("frame #0: 0x{ip:0>8} narrow`crash")];
+    ensure!(expected.iter().all(|part| text.contains(part)), "{expected:?} is not in\n{text}");
+    ensure!(text.contains("narrow`outer") && text.contains("narrow`_start"), "{text}");
     Ok(())
 }

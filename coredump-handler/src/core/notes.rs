@@ -49,7 +49,7 @@ pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
     if head.signal.is_none()
         && let Some(number) = head.threads.first().map(|thread| thread.signal).filter(|number| *number != 0)
     {
-        head.signal = Some(SignalInfo { number, code: 0, errno: 0, address: None, sender: None });
+        head.signal = Some(SignalInfo { number, code: None, errno: 0, address: None, sender: None });
         head.problems.push(Problem::new("signal", "the core does not say where its signal came from"));
     }
 }
@@ -198,7 +198,7 @@ impl SignalInfo {
         let sender = (code <= 0)
             .then(|| Some(Sender { pid: u32_at(info, told)?.cast_signed(), uid: u32_at(info, told + 4)? }))
             .flatten();
-        Some(SignalInfo { number, code, errno, address, sender })
+        Some(SignalInfo { number, code: Some(code), errno, address, sender })
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn exception(input: &Input<'_>, context: MDLocationDescriptor, buffer
     let signal = input.head.signal;
     let record = MDException {
         exception_code: signal.map_or(DUMP_REQUESTED, |signal| signal.number.cast_unsigned()),
-        exception_flags: signal.map_or(0, |signal| signal.code.cast_unsigned()),
+        exception_flags: signal.and_then(|signal| signal.code).map_or(0, i32::cast_unsigned),
         exception_address: signal.and_then(|signal| signal.address).unwrap_or(0),
         ..MDException::default()
     };

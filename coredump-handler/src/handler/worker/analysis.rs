@@ -57,7 +57,7 @@ impl Worker<'_> {
         self.collected.signal = Some(Signal {
             number: crash.signal,
             name: signal_name(crash.signal),
-            code: known.map(|known| known.code),
+            code: known.and_then(|known| known.code),
             address: known.and_then(|known| known.address).map(|address| format!("{address:#x}")),
         });
         self.last_words(held);
