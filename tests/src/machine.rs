@@ -2,11 +2,14 @@
 //!
 //! A watchdog process in a process group of its own holds the old values and writes them back as soon as the taker's end
 //! of a pipe closes: after a normal end, a panic, Ctrl-C and SIGKILL alike. It never touches a setting that nobody
-//! took.
+//! took. Of a taker that was killed it also ends what ran in its world: a handler that lives on would hold one of the
+//! kernel's slots for dumps, and later tests would want for it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
@@ -17,11 +20,24 @@ const LOCK: &str = "/run/lock/foretrace-kernel-settings.lock";
 const SETTINGS: [&str; 3] =
     ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/core_pipe_limit", "/proc/sys/fs/suid_dumpable"];
 
-// Waits for the pipe's end, then restores. Its standard output is the lock's file and is never written to.
-const WATCHDOG: &str = r#"cat >&2
+// Waits for the pipe's end, then restores. Each line names a folder; an empty one says that the taker ends in good order.
+// The folder is no argument of any program here, or they would find themselves. Its standard output is the lock's file
+// and is never written to.
+const WATCHDOG: &str = r#"world=
+while read -r line; do world=$line; done
 printf '%s\n' "$1" >/proc/sys/kernel/core_pattern
 printf '%s\n' "$2" >/proc/sys/kernel/core_pipe_limit
-printf '%s\n' "$3" >/proc/sys/fs/suid_dumpable"#;
+printf '%s\n' "$3" >/proc/sys/fs/suid_dumpable
+end() {
+    kill -STOP "$1" 2>/dev/null
+    for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do end "$child"; done
+    kill -KILL "$1" 2>/dev/null
+}
+[ -z "$world" ] || for found in $(printf %s "$world" | grep -slF -f - /proc/[0-9]*/cmdline); do
+    found=${found#/proc/}
+    end "${found%/cmdline}"
+done
+:"#;
 
 static ONE_TAKER: Mutex<()> = Mutex::new(());
 
@@ -65,6 +81,17 @@ impl KernelSettings {
         Ok(KernelSettings { watchdog, saved, _lock: lock, _one_taker: one_taker })
     }
 
+    /// Names the folder in which everything runs that must not outlive a killed taker: processes whose command line
+    /// contains it, and all below them.
+    ///
+    /// # Errors
+    /// A watchdog that is gone.
+    pub fn watch(&mut self, folder: &Path) -> Result<()> {
+        let line = [folder.as_os_str().as_bytes(), b"\n"].concat();
+        let pipe = self.watchdog.stdin.as_mut().context("the watchdog has no pipe")?;
+        pipe.write_all(&line).context("the watchdog that restores the settings is gone")
+    }
+
     /// What `core_pattern` was when the settings were taken.
     pub fn saved_core_pattern(&self) -> &str {
         &self.saved[0]
@@ -104,7 +131,8 @@ impl KernelSettings {
 
 impl Drop for KernelSettings {
     fn drop(&mut self) {
-        drop(self.watchdog.stdin.take());
+        // A watchdog that is gone has an exit status that says so.
+        let _ = self.watchdog.stdin.take().map(|mut pipe| pipe.write_all(b"\n"));
         let restored = self.watchdog.wait().is_ok_and(|status| status.success());
         if !restored {
             let _ = writeln!(

@@ -206,8 +206,9 @@ impl Installed {
     /// # Errors
     /// As [`Installed::new`], or a server that does not start.
     pub fn through(mode: Mode) -> Result<Self> {
-        let kernel = KernelSettings::take()?;
+        let mut kernel = KernelSettings::take()?;
         let world = World::new()?;
+        kernel.watch(world.folder.path())?;
         let (acceptor, name) = match mode {
             Mode::Pipe => (None, "pipe"),
             Mode::Socket => (Some(Acceptor::start(&world)?), "socket"),
