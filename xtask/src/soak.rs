@@ -33,6 +33,9 @@ enum What {
     Faults {
         /// Only the faults whose name contains this, as ENOSPC or Kill
         filter: Option<String>,
+        /// Only at this system call
+        #[arg(long)]
+        call: Option<String>,
     },
     /// Kill the sender at random instants, and hold what the servers have against what was to be sent
     Uploader(Uploader),
@@ -88,7 +91,9 @@ pub struct Row {
 pub fn run(options: &Options) -> Result<()> {
     let recorder = match &options.what {
         What::Recorder(recorder) => recorder,
-        What::Faults { filter } => return faults::prove(filter.as_deref().unwrap_or_default()),
+        What::Faults { filter, call } => {
+            return faults::prove(filter.as_deref().unwrap_or_default(), call.as_deref());
+        }
         What::Uploader(uploader) => return uploader::prove(uploader.kills),
         What::Silence { crashes } => return silence::prove(*crashes),
     };
