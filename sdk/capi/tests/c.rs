@@ -222,6 +222,7 @@ fn every_kind_of_field_arrives() {
         "{:?}",
         snapshot.problems
     );
+    assert_eq!((snapshot.discarded, named(&trail, "large").len()), (1, 0), "larger than a packet");
     let all = named(&trail, "all")[0];
     use Value::{Bool, Bytes, Float, Signed, Text, Unsigned, Withheld};
     let expected = [

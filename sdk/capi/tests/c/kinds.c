@@ -1,4 +1,5 @@
-/* One event with every kind of field, one with what can go wrong in each, and one through every level. */
+/* One event with every kind of field, one with what can go wrong in each, one that is too large, and one through every
+ * level. */
 #define FT_PROVIDER "test::kinds"
 #include <foretrace.h>
 
@@ -30,6 +31,10 @@ int main(void)
     ft_event(FT_INFO, "odd", ft_str("missing", missing), ft_str("long", large),
              ft_bytes("long bytes", large, FT_MAX_BYTES + 1), ft_u64("secret number", once(1), FT_SECRET), ft_str("secret text", (evaluated++, large), FT_SECRET),
              ft_u64("once", once(2)), ft_bytes("none", NULL, 0));
+
+    /* No field is too long, but together they are more than a packet. */
+    ft_event(FT_INFO, "large", ft_bytes("a", large, FT_MAX_BYTES), ft_bytes("b", large, FT_MAX_BYTES),
+             ft_bytes("c", large, FT_MAX_BYTES), ft_bytes("d", large, FT_MAX_BYTES));
 
     ft_event(FT_ERROR, "level");
     ft_event(FT_WARN, "level");
