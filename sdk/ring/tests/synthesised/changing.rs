@@ -64,7 +64,9 @@ fn a_packet_that_is_replaced_while_it_is_copied_is_not_returned() {
             assert_eq!(snapshot.problems, [""; 0]);
             decode(&snapshot).events.len() as u64
         };
-        for to in [8 << 8 | OPEN, 8 << 8 | CLOSED, 8 << 8 | BUSY, 8 << 8 | MEMBER, word & !0xf | BUSY] {
+        let words = [8 << 8 | OPEN, word & !0xf | BUSY, 8 << 8 | CLOSED, 8 << 8 | BUSY, 8 << 8 | MEMBER];
+        // Miri has time for two.
+        for &to in if cfg!(miri) { &words[..2] } else { &words[..] } {
             assert_eq!(changed(to), MANY + 45 - events, "cell {cell} becomes {to:#x}");
         }
         // Closing it is no replacement.

@@ -25,10 +25,14 @@ fn cases(usual: u32) -> ProptestConfig {
     }
 }
 
+/// Events that fit into a cell and into a block, or fewer where each takes a while.
+const CELL_EVENTS: u64 = if cfg!(miri) { 8 } else { 58 };
+const BLOCK_EVENTS: u64 = if cfg!(miri) { 40 } else { 1018 };
+
 prop_compose! {
     /// For each block: one whole packet, or some cells; who wrote it, how many events, and whether it was recycled.
     fn blocks()(blocks in prop::collection::vec(
-        (any::<bool>(), prop::collection::vec((0..8_u64, 0..58_u64, 0..5_u8), 16), 0..1018_u64), 4
+        (any::<bool>(), prop::collection::vec((0..8_u64, 0..CELL_EVENTS, 0..5_u8), 16), 0..BLOCK_EVENTS), 4
     )) -> Vec<(bool, Vec<(u64, u64, u8)>, u64)> {
         blocks
     }
