@@ -31,6 +31,9 @@ pub const PARTS: [(&str, Part); 6] = [
     ("COREDUMP_PROC_MOUNTINFO", Part::MountInfo),
 ];
 
+/// The fields for the program's package.
+const PACKAGE: [&str; 3] = ["COREDUMP_PACKAGE_NAME", "COREDUMP_PACKAGE_VERSION", "COREDUMP_PACKAGE_JSON"];
+
 /// What an entry says.
 pub struct Entry<'a> {
     /// The kernel's arguments.
@@ -43,6 +46,8 @@ pub struct Entry<'a> {
     pub exe: Option<String>,
     /// The process's control groups.
     pub cgroup: Option<String>,
+    /// The program's package: name, version and a JSON object, a line each.
+    pub package: Option<&'a str>,
     /// The process's open descriptors, as [`Part::Descriptors`] has them.
     pub descriptors: Option<Vec<u8>>,
     /// [`PARTS`], as far as they were read.
@@ -73,7 +78,7 @@ pub fn log(text: &str) {
 }
 
 fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
-    let Entry { crash, handled, name, exe, cgroup, descriptors, parts: _ } = entry;
+    let Entry { crash, handled, name, exe, cgroup, package, descriptors, parts: _ } = entry;
     let published = &handled.published;
     let mut fields = vec![
         (
@@ -115,6 +120,8 @@ fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
         fields.extend(session.map(|session| ("COREDUMP_SESSION", session)));
         fields.extend(owner.map(|owner| ("COREDUMP_OWNER_UID", owner.to_string())));
     }
+    let package = package.iter().flat_map(|lines| PACKAGE.into_iter().zip(lines.splitn(PACKAGE.len(), '\n')));
+    fields.extend(package.map(|(field, text)| (field, text.to_owned())));
     fields.extend(cgroup.iter().map(|text| ("COREDUMP_PROC_CGROUP", text.clone())));
     fields.extend(descriptors.iter().map(|records| ("COREDUMP_OPEN_FDS", open_files(records))));
     // Whether the root directory is the handler's own comes before its name.
@@ -159,6 +166,7 @@ mod tests {
             name: "evil\nPRIORITY=0".into(),
             exe: Some("/bin/evil".into()),
             cgroup: Some("1:name=systemd:/x\n0::/user.slice/user-7.slice/session-3.scope".into()),
+            package: Some("evil\n1-2\n{\"/bin/evil\":{}}"),
             descriptors: Some(b"0\t/dev/null\x003\t/a\nb\0".to_vec()),
             parts: vec![("COREDUMP_PROC_MAPS", "m".repeat(1 << 20)), ("COREDUMP_PROC_LIMITS", "few".into())],
         }
@@ -209,6 +217,9 @@ mod tests {
             "COREDUMP_SLICE\n",
             "COREDUMP_OWNER_UID\n",
             "COREDUMP_PROC_LIMITS\n",
+            "COREDUMP_PACKAGE_NAME\n",
+            "1-2\n",
+            "{\"/bin/evil\":{}}\n",
             "0:/dev/null\n3:/a\\u{a}b\n",
             MESSAGE_ID,
             "SIGSEGV\n",

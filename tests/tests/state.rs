@@ -210,18 +210,7 @@ fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> 
     let _journal = Journal::start(world.root().join("run"))?;
     let service = Group::new("ft-test.slice/ft-journal.service")?;
     let (id, found) = report(&world, &mut service.within(&built_programs()?.join("bare")))?;
-    let mut read = Command::new("journalctl");
-    read.arg("--directory").arg(world.root().join("run/log/journal"));
-    read.args(["--output=json", "--all", "--no-pager", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1"]);
-    let began = Instant::now();
-    let entry: serde_json::Value = loop {
-        let said = run(&mut read)?.text();
-        match said.lines().find(|line| line.contains(&id)) {
-            Some(line) => break serde_json::from_str(line)?,
-            None if began.elapsed() > Duration::from_secs(10) => bail!("no entry: {said}"),
-            None => thread::sleep(Duration::from_millis(50)),
-        }
-    };
+    let entry = entry_of(&world, &id)?;
     let pid = found.program.pid.to_string();
     for (field, value) in [
         ("COREDUMP_PID", pid.as_str()),
@@ -250,5 +239,31 @@ fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> 
     ] {
         ensure!(entry[field].as_str().is_some_and(|text| text.contains(part)), "{field} is {}", entry[field]);
     }
+    ensure!(entry["COREDUMP_PACKAGE_NAME"].is_null(), "a package of nobody's: {entry}");
+    let mut python = Command::new("/usr/bin/python3");
+    let (id, found) = report(&world, python.args(["-c", "import ctypes; ctypes.string_at(0)"]))?;
+    let (package, exe) = found.program.package.zip(found.program.exe).context("no package")?;
+    let entry = entry_of(&world, &id)?;
+    ensure!(entry["COREDUMP_PACKAGE_NAME"] == package.name, "{package:?}: {entry}");
+    ensure!(entry["COREDUMP_PACKAGE_VERSION"] == package.version, "{package:?}: {entry}");
+    let json = entry["COREDUMP_PACKAGE_JSON"].as_str().context("no JSON")?;
+    let json: serde_json::Value = serde_json::from_str(json)?;
+    ensure!(json[&exe]["name"] == package.name && json[&exe]["version"] == package.version, "{json}");
     Ok(())
+}
+
+/// The journal's entry of a report, which comes after it.
+fn entry_of(world: &Installed, id: &str) -> Result<serde_json::Value> {
+    let mut read = Command::new("journalctl");
+    read.arg("--directory").arg(world.root().join("run/log/journal"));
+    read.args(["--output=json", "--all", "--no-pager", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1"]);
+    let began = Instant::now();
+    loop {
+        let said = run(&mut read)?.text();
+        match said.lines().find(|line| line.contains(id)) {
+            Some(line) => return Ok(serde_json::from_str(line)?),
+            None if began.elapsed() > Duration::from_secs(20) => bail!("no entry: {said}"),
+            None => thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }

@@ -272,6 +272,8 @@ pub enum Progress {
     Release,
     /// What the crash has in common with others; it waits for [`Told::Go`] before it does more.
     Same(CrashKey),
+    /// What the journal is told of the program's package: name, version and a JSON object, a line each.
+    Package(String),
     /// A bundle is complete: first the one that is published, then, after [`Told::Published`], the one that replaces it.
     Done(Kind, String),
     /// It gives up, for this reason.
@@ -295,6 +297,7 @@ impl Record for Progress {
             Progress::Release => (3, 0, ""),
             Progress::Done(what, signature) => (4, *what as u64, signature.as_str()),
             Progress::Failed(why) => (5, 0, why.as_str()),
+            Progress::Package(lines) => (7, 0, lines.as_str()),
         };
         let end = (0..=text.len().min(TEXT)).rev().find(|end| text.is_char_boundary(*end));
         let text = &text.as_bytes()[..end.unwrap_or(0)];
@@ -317,6 +320,7 @@ impl Record for Progress {
             4 => Progress::Done(*KINDS.iter().find(|kind| **kind as usize == number)?, text()),
             5 => Progress::Failed(text()),
             6 => Progress::Same(text().parse().ok()?),
+            7 => Progress::Package(text()),
             _ => return None,
         })
     }
@@ -403,6 +407,7 @@ mod tests {
             Progress::Same(CrashKey::new(b"/bin/a", b"main")),
             Progress::Done(Kind::Panic, "a | b".into()),
             Progress::Failed("no".into()),
+            Progress::Package("shop\n4.2-1\n{}".into()),
         ] {
             assert_eq!(sent_and_received(&progress), progress);
         }

@@ -90,6 +90,7 @@ pub fn handle(crash: &Crash, id: ReportId, mut problems: Vec<Problem>) -> anyhow
         process,
         group: group::open(),
         kept: Vec::new(),
+        package: None,
         problems,
         settings,
         share: Share::default(),
@@ -123,6 +124,8 @@ struct Supervisor<'a> {
     process: Option<Process>,
     group: Option<File>,
     kept: Vec<(u32, File)>,
+    // What the journal is told of the program's package, in the worker's words.
+    package: Option<String>,
     problems: Vec<Problem>,
     settings: Settings,
     share: Share,
@@ -333,6 +336,7 @@ impl Supervisor<'_> {
                 match attempt.channel.receive::<Progress>()? {
                     Some((Progress::At(stage), _)) => attempt.stage = stage,
                     Some((Progress::Keep(number), Some(file))) => self.keep(number, file),
+                    Some((Progress::Package(lines), _)) => self.package = Some(lines),
                     Some((Progress::Keep(_), None)) => bail!("it sent nothing to keep"),
                     Some((Progress::Release, _)) => self.release(),
                     Some((Progress::Same(key), _)) if self.is_wanted(key) => {
@@ -477,6 +481,7 @@ impl Supervisor<'_> {
                 name: text(Part::Name).unwrap_or_default(),
                 exe: text(Part::Executable),
                 cgroup: text(Part::Cgroup),
+                package: self.package.as_deref(),
                 descriptors: bytes(Part::Descriptors),
                 parts: journal::PARTS.into_iter().filter_map(|(f, part)| Some((f, text(part)?))).collect(),
             },

@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 
-use foretrace_report::schema::{Kind, Problem, Signal, System, Thread, signal_name};
+use foretrace_report::schema::{Kind, Problem, Program, Signal, System, Thread, signal_name};
 use foretrace_report::signature::{Cause, signature};
+use serde_json::json;
 
 use super::collect::Held;
 use super::{KERNEL_LOG_SECONDS, Worker, os_release, with_source};
@@ -172,6 +173,10 @@ impl Worker<'_> {
         let sink = io::BufWriter::with_capacity(1 << 18, bundle);
         let (mut sink, report) = assemble(&mut self.collected, sink).map_err(|error| with_source(&error))?;
         sink.flush().map_err(|error| error.to_string())?;
+        if let Program { exe: Some(exe), package: Some(package), .. } = &report.program {
+            let json = json!({ exe: { "name": package.name, "version": package.version } });
+            self.tell(&Progress::Package(format!("{}\n{}\n{json}", package.name, package.version)), None);
+        }
         let done = Progress::Done(report.kind, report.signature);
         self.task.supervisor.send(&done, None).map_err(|error| error.to_string())
     }
