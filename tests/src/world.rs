@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -149,14 +149,15 @@ impl World {
         Ok(self.list()?.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Waits until there is a report that is not in `known`, and returns its ID.
+    /// Waits until there is a report that is not in `known` and its maker is done with it; returns its ID.
     ///
     /// # Errors
-    /// None after 20 s.
+    /// None after 20 s, or one that is still added to 20 s later.
     pub fn wait_for_new_report(&self, known: &HashSet<String>) -> Result<String> {
         let began = Instant::now();
         loop {
             if let Some(id) = self.ids()?.difference(known).next() {
+                self.wait_until_finished(id)?;
                 return Ok(id.clone());
             }
             if began.elapsed() > REPORT_LIMIT {
@@ -164,6 +165,20 @@ impl World {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    // A report is published before its handler is done with it: until then the handler holds its directory's lock.
+    fn wait_until_finished(&self, id: &str) -> Result<()> {
+        let began = Instant::now();
+        let shelves = fs::read_dir(self.root().join("var/lib/foretrace/reports"));
+        for shelf in shelves.into_iter().flatten().flatten() {
+            let Ok(report) = File::open(shelf.path().join(id)) else { continue };
+            while report.try_lock_shared().is_err() {
+                ensure!(began.elapsed() < REPORT_LIMIT, "{id} is not finished after {REPORT_LIMIT:?}");
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the first report.
@@ -237,7 +252,7 @@ impl Installed {
         self.world
     }
 
-    /// Runs a program that is expected to crash, and returns its report's ID and its pid.
+    /// Runs a program that is expected to crash, and returns its report's ID once its handler is done with it.
     ///
     /// # Errors
     /// A program that does not crash, or no report.
