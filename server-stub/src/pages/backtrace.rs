@@ -1,7 +1,7 @@
 //! The backtraces of all threads, the crashed one first and open.
 
 use foretrace_report::Report;
-use foretrace_report::schema::{Frame, Thread, Trust};
+use foretrace_report::schema::{Frame, Kind, Thread, Trust};
 use maud::{Markup, html};
 
 use super::words;
@@ -33,7 +33,7 @@ pub fn section(report: &Report) -> Markup {
                 p.empty { "There is no backtrace: it was not granted, or could not be had." }
             }
             @for thread in first.iter().take(8) {
-                details.thread open { (summary(thread)) (frames(thread)) }
+                details.thread open { (summary(thread, report.kind)) (frames(thread)) }
             }
             @if guessed {
                 p.quiet {
@@ -45,7 +45,7 @@ pub fn section(report: &Report) -> Markup {
                 details.others {
                     summary { (words::count(others.len() as u64, "other thread", "other threads")) }
                     @for thread in &others[..shown] {
-                        details.thread { (summary(thread)) (frames(thread)) }
+                        details.thread { (summary(thread, report.kind)) (frames(thread)) }
                     }
                     @if shown < others.len() {
                         p.quiet {
@@ -59,13 +59,13 @@ pub fn section(report: &Report) -> Markup {
     }
 }
 
-fn summary(thread: &Thread) -> Markup {
+fn summary(thread: &Thread, kind: Kind) -> Markup {
     let top = thread.frames.iter().find_map(|frame| frame.function.as_deref());
     html! {
         summary {
             span.name { @if thread.name.is_empty() { "thread" } @else { (words::said_up_to(&thread.name, 40)) } }
             " " span.quiet.number { (thread.tid) }
-            @if thread.crashed { " " span.badge.crashed { "crashed" } }
+            @if thread.crashed { " " span.badge.crashed { (words::mark(kind)) } }
             @else if let Some(top) = top { " " span.quiet.top-frame { (words::said_up_to(top, 120)) } }
         }
     }

@@ -40,7 +40,7 @@ pub fn page(site: &Site, problem: &ProblemRow, choice: &Choice) -> Result<Markup
             @if rows.is_empty() {
                 p.empty { "There is no such page. " a href=(format!("/problem/{}", problem.key)) { "The first one" } }
             } @else {
-                div.wide { table {
+                div.wide { table.reports {
                     caption.quiet { "Newest first." }
                     thead { tr {
                         th scope="col" { "Report" } th scope="col" { "Came in" } th scope="col" { "What" }

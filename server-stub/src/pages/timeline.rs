@@ -47,6 +47,8 @@ pub struct Timeline {
     whole: u64,
     /// What the moment is called.
     moment: &'static str,
+    /// What is said of the thread that the report is about.
+    mark: &'static str,
     lanes: Vec<Lane>,
     /// Threads with events in this stretch that have no lane.
     more: usize,
@@ -95,6 +97,7 @@ impl Timeline {
             silence: moment - end,
             whole,
             moment: words::moment(Some(report.kind)),
+            mark: words::mark(report.kind),
             lanes: Vec::new(),
             more: 0,
         };
@@ -161,7 +164,7 @@ impl Timeline {
                         div.label {
                             span.name { (words::said_up_to(&lane.name, 30)) } " "
                             span.quiet.number { (lane.thread) }
-                            @if lane.crashed { " " span.badge.crashed { "crashed" } }
+                            @if lane.crashed { " " span.badge.crashed { (self.mark) } }
                             div.quiet { (words::count(lane.events, "event", "events")) }
                         }
                         (lane.render(most, self.silence == 0))

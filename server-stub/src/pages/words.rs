@@ -132,6 +132,17 @@ pub fn moment(kind: Option<Kind>) -> &'static str {
     }
 }
 
+/// What is said of the thread that a report is about.
+pub fn mark(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Crash | Kind::Panic => "crashed",
+        Kind::Error => "reported it",
+        Kind::Hang => "hung",
+        Kind::Killed => "ended",
+        Kind::Snapshot => "asked about",
+    }
+}
+
 /// The headline: which program, and what became of it.
 pub fn headline(report: &Report) -> String {
     let program = name(report);
