@@ -23,7 +23,7 @@ enum What {
     /// The cost of an event, against the limit: reading the clock and storing 24 bytes
     Recorder(recorder::Options),
     /// Pending reports to a server on this machine, beside curl; memory while one of 1 GiB is sent
-    Uploader,
+    Uploader(uploader::Options),
     /// From the fault to the report and to the end of the process, against SIGKILL
     Handler(handler::Options),
 }
@@ -35,7 +35,7 @@ enum What {
 pub fn run(options: &Options) -> Result<()> {
     let rows = match &options.what {
         What::Recorder(options) => recorder::measure(options)?,
-        What::Uploader => uploader::measure()?,
+        What::Uploader(options) => uploader::measure(options)?,
         What::Handler(options) => handler::measure(options)?,
     };
     table::print(&rows, options.json)

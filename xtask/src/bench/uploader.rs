@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
 use foretrace_tests::line::Line;
 
 use super::table::{Bar, Row};
@@ -21,7 +22,6 @@ use crate::pending::{self, Pending};
 
 const REPORTS: usize = 1000;
 const BYTES: usize = 200_000;
-const RUNS: usize = 3;
 /// Transfers at a time, the same for both.
 const AT_A_TIME: usize = 4;
 /// Entries of the large report; one alone may have no more than 256 MiB.
@@ -30,18 +30,64 @@ const LARGE: [usize; 5] = [205 << 20; 5];
 const CUT_BYTES: usize = 24 << 20;
 const CUTS: usize = 100;
 
-/// Measures all three.
+/// What is measured, and how often.
+#[derive(Args)]
+pub struct Options {
+    /// Measure only this
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// How often the thousand reports are sent, each time beside curl
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Reports a second, beside curl
+    Rate,
+    /// Memory while a large report is sent
+    Memory,
+    /// What is sent twice over a line that breaks
+    Line,
+}
+
+/// Measures all three, or the one that is asked for.
 ///
 /// # Errors
 /// A build, a server or a sending that fails.
-pub fn measure() -> Result<Vec<Row>> {
+pub fn measure(options: &Options) -> Result<Vec<Row>> {
     if std::env::var_os("FORETRACE_BIN_DIR").is_none() {
         build::cargo(["build", "--release", "--package", "foretrace-cli", "--package", "foretrace-server"])?;
     }
+    let wanted = |part| options.only.is_none_or(|only| only == part);
+    let mut rows = Vec::new();
+    if wanted(Part::Rate) {
+        rows.extend(rates(options.runs)?);
+    }
+    if wanted(Part::Memory) {
+        say("one report of 1 GiB");
+        let resident = vec![resident_while_large()?];
+        rows.push(Row::from_samples(
+            "resident while sending 1 GiB",
+            "MiB",
+            Some(Bar::AtMost(32.0)),
+            resident,
+        ));
+    }
+    if wanted(Part::Line) {
+        say(&format!("one report of {} MiB over a line that breaks {CUTS} times", CUT_BYTES >> 20));
+        let name = "24 MiB over a line that breaks 100 times, sent twice, with headers";
+        rows.push(Row::from_samples(name, "%", Some(Bar::AtMost(5.0)), vec![sent_twice()?]));
+    }
+    Ok(rows)
+}
+
+/// How many reports a second arrive, and how many by curl.
+fn rates(runs: usize) -> Result<[Row; 3]> {
     let (mut ours, mut curls, mut ratios) = (vec![], vec![], vec![]);
-    for run in 1..=RUNS {
+    for run in 1..=runs {
         interrupt::check()?;
-        say(&format!("run {run} of {RUNS}: {REPORTS} reports of {BYTES} bytes, foretrace and then curl"));
+        say(&format!("run {run} of {runs}: {REPORTS} reports of {BYTES} bytes, foretrace and then curl"));
         let world = Pending::new(BYTES, REPORTS)?;
         let mine = world.time_foretrace()?;
         let theirs = world.time_curl()?;
@@ -49,21 +95,10 @@ pub fn measure() -> Result<Vec<Row>> {
         curls.push(REPORTS as f64 / theirs.as_secs_f64());
         ratios.push(theirs.as_secs_f64() / mine.as_secs_f64());
     }
-    say("one report of 1 GiB");
-    let resident = resident_while_large()?;
-    say(&format!("one report of {} MiB over a line that breaks {CUTS} times", CUT_BYTES >> 20));
-    let twice = sent_twice()?;
-    Ok(vec![
+    Ok([
         Row::from_samples("foretrace send, 1,000 reports of 200 kB", "reports/s", None, ours),
         Row::from_samples("curl --parallel, the same bodies", "reports/s", None, curls),
         Row::from_samples("foretrace ÷ curl", "×", Some(Bar::AtLeast(0.7)), ratios),
-        Row::from_samples("resident while sending 1 GiB", "MiB", Some(Bar::AtMost(32.0)), vec![resident]),
-        Row::from_samples(
-            "24 MiB over a line that breaks 100 times, sent twice, with headers",
-            "%",
-            Some(Bar::AtMost(5.0)),
-            vec![twice],
-        ),
     ])
 }
 
