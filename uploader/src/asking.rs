@@ -47,7 +47,8 @@ pub fn policy(context: &Context, program: &str) -> Policy {
 /// This user's reports that wait for their answer, oldest first: no policy answers for them, and there is a server.
 /// What cannot be read is not among them.
 pub fn waiting(context: &Context) -> Vec<(ReportDir, Report)> {
-    if consent::destination(&context.settings).is_err() || policy::forbidden(&context.settings).is_err() {
+    if consent::destination(context).is_err() || policy::forbidden(&context.settings, &context.words).is_err()
+    {
         return Vec::new();
     }
     let (answers, _) = StandingAnswers::load(&context.places);
@@ -87,7 +88,7 @@ impl Turn {
 /// # Errors
 /// No server, or a report of which nothing can be made.
 pub fn question(context: &Context, report: &ReportDir, content: &Report) -> Result<Question> {
-    let destination = consent::destination(&context.settings)?;
+    let destination = consent::destination(context)?;
     let carried = foretrace_report::wire::carried(destination.protocol);
     let allowed = Preset(context.settings.consent.max).classes();
     Ok(Question {
@@ -175,8 +176,8 @@ fn offers(context: &Context, report: &ReportDir) -> Result<Vec<Offer>> {
 }
 
 fn drafted(context: &Context, report: &ReportDir, classes: ClassSet) -> Result<(Outgoing, Receipt)> {
-    let destination = consent::destination(&context.settings)?;
-    let outgoing = outgoing::prepare(report, &context.settings, classes)?;
+    let destination = consent::destination(context)?;
+    let outgoing = outgoing::prepare(report, &context.settings, classes, &context.words)?;
     let receipt = outgoing::pack(report, &destination, classes, &outgoing)?.receipt;
     Ok((outgoing, receipt))
 }
@@ -215,7 +216,7 @@ impl Desk for Terminal<'_> {
     }
 
     fn comment(&mut self, text: Option<&str>) -> io::Result<()> {
-        comment::write(self.report, text).map_err(io::Error::other)
+        comment::write(self.report, text, &self.context.words).map_err(io::Error::other)
     }
 }
 

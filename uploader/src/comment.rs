@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::delivery::Outcome;
 use crate::output::{self, WrongUse};
 use crate::transport::Transport;
+use crate::words::Words;
 use crate::{consent, outgoing, policy, receipt};
 
 /// The longest comment, in bytes.
@@ -29,22 +30,27 @@ pub const LIMIT: usize = COMMENT_LIMIT;
 /// It cannot be read or is no text.
 pub fn read(report: &ReportDir) -> Result<Option<String>> {
     let Some(text) = report.read(COMMENT)? else { return Ok(None) };
-    let damaged = || format!("{} is no text: remove it", report.path().join(COMMENT).display());
-    Ok(Some(String::from_utf8(text).with_context(damaged)?).filter(|text| !text.is_empty()))
+    let text = String::from_utf8(text)
+        .with_context(|| format!("{} is no text: remove it", report.path().join(COMMENT).display()))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// Keeps a comment on a report; none takes it back.
 ///
 /// # Errors
 /// One that is too long, or a report that is not this user's.
-pub fn write(report: &ReportDir, text: Option<&str>) -> Result<()> {
+pub fn write(report: &ReportDir, text: Option<&str>, words: &Words) -> Result<()> {
     match text.map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) if text.len() > LIMIT => {
-            Err(WrongUse(format!("a comment has at most {LIMIT} bytes; this one has {}", text.len())).into())
+            Err(WrongUse(wrong_length("comment-too-long", text, words)).into())
         }
         Some(text) => Ok(report.write_atomically(COMMENT, text.as_bytes())?),
         None => Ok(report.remove_file(COMMENT)?),
     }
+}
+
+fn wrong_length(key: &str, text: &str, words: &Words) -> String {
+    words.tell(key, &[("limit", &LIMIT.to_string()), ("bytes", &text.len().to_string())])
 }
 
 /// `foretrace comment`.
@@ -53,7 +59,7 @@ pub fn write(report: &ReportDir, text: Option<&str>) -> Result<()> {
 /// No such report, a comment that is too long, or a server that takes none.
 pub fn run(context: &Context, arguments: &Comment) -> Result<ExitCode> {
     let report = context.find(&arguments.id)?;
-    let short = report.id().short();
+    let (words, short) = (&context.words, report.id().short());
     consent::own(&report)?;
     if arguments.text.is_none() && !arguments.remove {
         return show(context, &report);
@@ -61,70 +67,59 @@ pub fn run(context: &Context, arguments: &Comment) -> Result<ExitCode> {
     if consent::delivery(&report)?.is_some_and(|delivery| delivery.state == DeliveryState::Sent) {
         return match arguments.text.as_deref() {
             Some(text) => add(context, &report, text),
-            None => bail!(
-                "{short} was already sent: what its server has cannot be taken back, only erased with the report"
-            ),
+            None => bail!(words.tell("comment-cannot-be-taken-back", &[("id", &short)])),
         };
     }
     let before = read(&report)?;
-    write(&report, arguments.text.as_deref())?;
-    let mut said = match &arguments.text {
-        Some(_) => format!("The comment will leave with {short}, as you wrote it."),
-        None => format!("{short} has no comment now."),
-    };
+    write(&report, arguments.text.as_deref(), words)?;
+    let key = if arguments.text.is_some() { "comment-kept" } else { "comment-removed" };
+    let mut said = words.tell(key, &[("id", &short)]);
     // A yes was one for other bytes; whoever gave it adds to it here.
     if let Some(Answer::Granted(receipt)) = consent::read(&report)?.map(|consent| consent.answer) {
-        let agreed = outgoing::allowed(receipt.classes, &context.settings)
+        let agreed = outgoing::allowed(receipt.classes, &context.settings, words)
             .and_then(|classes| consent::grant(context, &report, classes, How::Command));
         if let Err(error) = agreed {
-            write(&report, before.as_deref())?;
-            return Err(error.context("the comment was not kept"));
+            write(&report, before.as_deref(), words)?;
+            return Err(error.context(words.say("comment-not-kept")));
         }
-        said += " Your earlier yes covers it.";
+        said = format!("{said} {}", words.say("comment-covered"));
     }
     consent::said(context, &said)
 }
 
 /// Sends a comment after its report.
 fn add(context: &Context, report: &ReportDir, text: &str) -> Result<ExitCode> {
-    let (short, text) = (report.id().short(), text.trim());
+    let (words, short, text) = (&context.words, report.id().short(), text.trim());
     if text.is_empty() || text.len() > LIMIT {
-        return Err(WrongUse(format!(
-            "a comment has between 1 and {LIMIT} bytes; this one has {}",
-            text.len()
-        ))
-        .into());
+        return Err(WrongUse(wrong_length("comment-wrong-length", text, words)).into());
     }
-    policy::forbidden(&context.settings)?;
-    let sent = consent::sent_receipt(report).with_context(|| {
-        format!("{short} was already sent, and no receipt says where: a comment has nowhere to go")
-    })?;
+    policy::forbidden(&context.settings, words)?;
+    let sent =
+        consent::sent_receipt(report).with_context(|| words.tell("comment-nowhere", &[("id", &short)]))?;
     let server = escape(&sent.destination.url);
     let Some(agreed) = receipt::issue_comment(&sent, text) else {
-        bail!("{short} was already sent, and {server} takes no later comment: write to whoever runs it");
+        bail!(words.tell("comment-not-taken", &[("id", &short), ("server", &server)]));
     };
-    let token =
-        outgoing::erasure_token(report)?.context("the salt from which the report's token is made is gone")?;
+    let token = outgoing::erasure_token(report)?.with_context(|| words.say("forget-no-token"))?;
     report.write_atomically(LATE_COMMENT, &serde_json::to_vec_pretty(&agreed)?)?;
-    let request = receipt::comment(&agreed, text, &token).context("the receipt is for other words")?;
+    let request =
+        receipt::comment(&agreed, text, &token).with_context(|| words.say("comment-other-words"))?;
     let mut transport =
-        Transport::for_one(&context.settings.upload).context("cannot prepare a connection")?;
+        Transport::for_one(&context.settings.upload).with_context(|| words.say("no-connection"))?;
     let why = match transport.exchange(request, |_| {}) {
         Outcome::Answered(answer) => match answer.status {
             200..=299 => {
-                write(report, Some(text))?;
-                return consent::said(
-                    context,
-                    &format!("The comment on {short} was sent to {server}, as you wrote it."),
-                );
+                write(report, Some(text), words)?;
+                let facts = [("id", short.as_str()), ("server", &server)];
+                return consent::said(context, &words.tell("comment-sent", &facts));
             }
-            404 | 410 => format!("{server} has no such report any more"),
-            429 => format!("{server} takes no more comments just now (status 429)"),
-            status => format!("{server} answers {status}"),
+            404 | 410 => words.tell("comment-no-report", &[("server", &server)]),
+            429 => words.tell("comment-too-many", &[("server", &server)]),
+            status => words.tell("comment-answers", &[("server", &server), ("status", &status.to_string())]),
         },
         Outcome::Unreached { why } | Outcome::Broken { why, .. } => why,
     };
-    bail!("the comment was not sent, and is not kept: {why}")
+    bail!(words.tell("comment-not-sent", &[("why", &why)]))
 }
 
 fn show(context: &Context, report: &ReportDir) -> Result<ExitCode> {
@@ -136,7 +131,7 @@ fn show(context: &Context, report: &ReportDir) -> Result<ExitCode> {
         }
         (Some(comment), false) => writeln!(out, "{}", escape(comment))?,
         (None, false) => {
-            writeln!(out, "No comment yet; to add one: foretrace comment {} TEXT", report.id().short())?;
+            writeln!(out, "{}", context.words.tell("comment-none", &[("id", &report.id().short())]))?;
         }
     }
     out.flush()?;

@@ -12,7 +12,7 @@ use foretrace_report::receipt::{self as schema, Answer, Delivery, DeliveryState,
 use foretrace_report::text::escape;
 use foretrace_report::{ClassSet, Report};
 use foretrace_store::{
-    CONSENT, DELIVERY, OUTGOING, ReportDir, SEALED_OUTGOING, Settings, StandingAnswer, StandingAnswers,
+    CONSENT, DELIVERY, OUTGOING, ReportDir, SEALED_OUTGOING, StandingAnswer, StandingAnswers,
 };
 use jiff::Timestamp;
 
@@ -20,6 +20,7 @@ use crate::arguments;
 use crate::context::Context;
 use crate::delivery::to_the_second;
 use crate::output::{self, WrongUse};
+use crate::words::Words;
 use crate::{outgoing, policy, protocol, receipt, transport};
 
 /// `foretrace consent`.
@@ -27,15 +28,20 @@ use crate::{outgoing, policy, protocol, receipt, transport};
 /// # Errors
 /// No such report, an answer that may not be given, a store that cannot be written.
 pub fn run(context: &Context, arguments: &arguments::Consent) -> Result<ExitCode> {
+    let words = &context.words;
     let grants = arguments.grant.grant.is_some() || arguments.grant.only.is_some();
     if let (Some(program), Some(answer)) = (&arguments.program, arguments.set) {
         let standing = StandingAnswer { answer, max: arguments.max };
         set_standing(context, program, standing)?;
-        return said(context, &format!("For {} from now on: {}.", escape(program), answer.name()));
+        let answer = words.say(&format!("standing-{}", answer.name()));
+        return said(
+            context,
+            &words.tell("consent-program", &[("program", &escape(program)), ("answer", &answer)]),
+        );
     }
     let Some(id) = &arguments.id else {
         if grants || arguments.deny || arguments.revoke {
-            return Err(WrongUse("which report? Name its ID; `foretrace list` shows them".into()).into());
+            return Err(WrongUse(words.say("consent-which")).into());
         }
         return show(context);
     };
@@ -43,25 +49,17 @@ pub fn run(context: &Context, arguments: &arguments::Consent) -> Result<ExitCode
     let short = report.id().short();
     if arguments.deny {
         deny(context, &report, How::Command)?;
-        said(context, &format!("{short} will not be sent."))
+        said(context, &words.tell("consent-denied", &[("id", &short)]))
     } else if arguments.revoke {
         said(context, &revoke(context, &report)?)
     } else if grants {
-        let classes = outgoing::chosen(&arguments.grant, &context.settings, ClassSet::EMPTY)?;
+        let classes = outgoing::chosen(&arguments.grant, &context.settings, ClassSet::EMPTY, words)?;
         let receipt = grant(context, &report, classes, How::Command)?;
-        said(
-            context,
-            &format!(
-                "{short} may be sent to {} with {}. Send it with: foretrace send {short}",
-                escape(&receipt.destination.url),
-                receipt.classes
-            ),
-        )
+        let (server, classes) = (escape(&receipt.destination.url), receipt.classes.to_string());
+        let facts = [("id", short.as_str()), ("server", &server), ("classes", &classes)];
+        said(context, &words.tell("consent-granted", &facts))
     } else {
-        Err(WrongUse(format!(
-            "what is the answer for {short}? Use --grant NAME, --only CLASSES, --deny or --revoke"
-        ))
-        .into())
+        Err(WrongUse(words.tell("consent-what", &[("id", &short)])).into())
     }
 }
 
@@ -69,13 +67,14 @@ pub fn run(context: &Context, arguments: &arguments::Consent) -> Result<ExitCode
 ///
 /// # Errors
 /// No address, or one that nothing may be sent to.
-pub fn destination(settings: &Settings) -> Result<Destination> {
+pub fn destination(context: &Context) -> Result<Destination> {
+    let settings = &context.settings;
     let Some(url) = settings.upload.url.clone() else {
-        bail!("no server is set: name one in /etc/foretrace.conf, [Upload] Url=https://…");
+        bail!(context.words.say("consent-no-server"));
     };
     transport::check_address(&url)?;
     protocol::check_url(settings.upload.protocol, &url).map_err(anyhow::Error::msg)?;
-    let recipient = outgoing::addressee(settings)?.map(ToString::to_string);
+    let recipient = outgoing::addressee(settings, &context.words)?.map(ToString::to_string);
     Ok(Destination { url, protocol: settings.upload.protocol, recipient })
 }
 
@@ -85,17 +84,15 @@ pub fn destination(settings: &Settings) -> Result<Destination> {
 /// An administrator's no, no server, a report that was sent already, a store that cannot be read or written.
 pub fn grant(context: &Context, report: &ReportDir, classes: ClassSet, how: How) -> Result<Receipt> {
     own(report)?;
-    policy::forbidden(&context.settings)?;
-    let classes = outgoing::allowed(classes, &context.settings)?;
-    let destination = destination(&context.settings)?;
+    let words = &context.words;
+    policy::forbidden(&context.settings, words)?;
+    let classes = outgoing::allowed(classes, &context.settings, words)?;
+    let destination = destination(context)?;
     if let Some(Delivery { state: DeliveryState::Sent, sent, .. }) = delivery(report)? {
-        bail!(
-            "{} was already sent on {}",
-            report.id().short(),
-            escape(sent.as_deref().unwrap_or("an earlier day"))
-        );
+        let (id, when) = (report.id().short(), sent_when(words, sent.as_deref()));
+        bail!(words.tell("consent-sent-before", &[("id", &id), ("when", &when)]));
     }
-    let outgoing = outgoing::prepare(report, &context.settings, classes)?;
+    let outgoing = outgoing::prepare(report, &context.settings, classes, words)?;
     let packed = outgoing::pack(report, &destination, classes, &outgoing)?;
     // A question would tell the server in plain what only the recipient is to know.
     let question = match context.settings.upload.ask && destination.recipient.is_none() {
@@ -133,23 +130,31 @@ fn withdraw(report: &ReportDir) -> Result<()> {
 /// Takes an answer back; returns what that comes to, as sentences.
 fn revoke(context: &Context, report: &ReportDir) -> Result<String> {
     own(report)?;
-    let short = report.id().short();
+    let (words, short) = (&context.words, report.id().short());
     if read(report)?.is_none() {
-        bail!("{short} has no answer that could be taken back");
+        bail!(words.tell("consent-nothing", &[("id", &short)]));
     }
     write(context, report, Answer::Revoked, None, How::Command)?;
     withdraw(report)?;
     Ok(match delivery(report)? {
-        Some(Delivery { state: DeliveryState::Sent, sent, remote_id, .. }) => format!(
-            "The answer for {short} is taken back, but the report was sent on {} as {}: the server still has it.",
-            escape(sent.as_deref().unwrap_or("an earlier day")),
-            escape(remote_id.as_deref().unwrap_or("an unnamed report")),
-        ),
-        Some(Delivery { doubtful, .. }) if doubtful > 0 => {
-            format!("{short} will not be tried again, but an earlier try may have reached the server.")
+        Some(Delivery { state: DeliveryState::Sent, sent, remote_id, .. }) => {
+            let when = sent_when(words, sent.as_deref());
+            let remote = remote_id.as_deref().map_or_else(|| words.say("send-unnamed"), escape);
+            let facts = [("id", short.as_str()), ("when", &when), ("remote", &remote)];
+            words.tell("consent-revoked-sent", &facts)
         }
-        _ => format!("The answer for {short} is taken back; nothing was sent."),
+        Some(Delivery { doubtful, .. }) if doubtful > 0 => {
+            words.tell("consent-revoked-doubtful", &[("id", &short)])
+        }
+        _ => words.tell("consent-revoked", &[("id", &short)]),
     })
+}
+
+fn sent_when(words: &Words, sent: Option<&str>) -> String {
+    sent.map_or_else(
+        || words.say("consent-earlier"),
+        |when| words.tell("consent-on", &[("when", &escape(when))]),
+    )
 }
 
 /// Takes back what a rule answered that is no longer in force, or whose time is over, unless the report is with the server already: the
@@ -166,7 +171,9 @@ pub fn lapse(context: &Context, report: &ReportDir, consent: &schema::Consent) -
     let by_rule = matches!(consent.how, How::Policy(_));
     let over = consent.expires.as_deref().is_some_and(|end| receipt::is_over(end, Timestamp::now()));
     let program = report.report()?.program.name;
-    if !(by_rule && over) && policy::stands(&context.settings, &answers, &program, consent).is_ok() {
+    if !(by_rule && over)
+        && policy::stands(&context.settings, &answers, &program, consent, &context.words).is_ok()
+    {
         return Ok(false);
     }
     report.remove_file(CONSENT)?;
@@ -212,19 +219,17 @@ fn parse<T: serde::de::DeserializeOwned>(report: &ReportDir, name: &str) -> Resu
 /// Settings that lock standing answers, a limit beyond the administrator's, a state directory that cannot be
 /// written.
 pub fn set_standing(context: &Context, program: &str, standing: StandingAnswer) -> Result<()> {
+    let words = &context.words;
     if context.settings.consent.lock {
-        bail!("the administrator of this machine answers for all programs ([Consent] Lock=yes)");
+        bail!(words.say("consent-locked"));
     }
     if let Some(max) = standing.max.filter(|max| *max > context.settings.consent.max) {
-        return Err(WrongUse(format!(
-            "the administrator of this machine lets nobody send more than '{}' ([Consent] Max=), '{max}' is more",
-            context.settings.consent.max
-        ))
-        .into());
+        let (most, asked) = (context.settings.consent.max.to_string(), max.to_string());
+        return Err(WrongUse(words.tell("consent-beyond", &[("most", &most), ("asked", &asked)])).into());
     }
     let (mut answers, warnings) = StandingAnswers::load(&context.places);
     if let Some(warning) = warnings.first() {
-        bail!("{warning}; move it away first, so that no answer in it is lost");
+        bail!(words.tell("consent-warning", &[("warning", &warning.to_string())]));
     }
     answers.set(program, standing);
     Ok(answers.save(&context.places)?)
@@ -296,7 +301,7 @@ pub fn said(context: &Context, sentence: &str) -> Result<ExitCode> {
 /// Bare `foretrace consent`: who decided what.
 fn show(context: &Context) -> Result<ExitCode> {
     let mut out = output::standard();
-    let settings = &context.settings.consent;
+    let (settings, words) = (&context.settings.consent, &context.words);
     let (answers, warnings) = StandingAnswers::load(&context.places);
     warnings.iter().for_each(|warning| output::complain(&warning.to_string()));
     if context.json {
@@ -305,24 +310,26 @@ fn show(context: &Context) -> Result<ExitCode> {
             &serde_json::json!({"default": settings.default, "max": settings.max, "lock": settings.lock}),
         )?;
     } else {
-        let lock = if settings.lock { "; nobody else decides" } else { "" };
-        writeln!(
-            out,
-            "Administrator: {}, at most {}{lock}.",
-            settings.default.name(),
-            outgoing::widest(&context.settings)
-        )?;
+        let lock = if settings.lock { words.say("consent-nobody-else") } else { String::new() };
+        let answer = words.say(&format!("standing-{}", settings.default.name()));
+        let classes = outgoing::widest(&context.settings).to_string();
+        let facts = [("answer", answer.as_str()), ("classes", &classes), ("lock", &lock)];
+        writeln!(out, "{}", words.tell("consent-administrator", &facts))?;
     }
     for (program, standing) in answers.iter() {
-        let idle = if settings.lock { " (not in force: locked by the administrator)" } else { "" };
-        let max = standing.max.map(|max| format!(", at most {max}")).unwrap_or_default();
         if context.json {
             output::json_line(
                 &mut out,
                 &serde_json::json!({"program": program, "set": standing.answer, "max": standing.max, "in_force": !settings.lock}),
             )?;
         } else {
-            writeln!(out, "{}: {}{max}{idle}.", escape(program), standing.answer.name())?;
+            let idle = if settings.lock { words.say("consent-idle") } else { String::new() };
+            let most = standing.max.map(|max| words.tell("consent-most", &[("most", &max.to_string())]));
+            let answer = words.say(&format!("standing-{}", standing.answer.name()));
+            let (program, most) = (escape(program), most.unwrap_or_default());
+            let facts =
+                [("program", program.as_str()), ("answer", &answer), ("most", &most), ("idle", &idle)];
+            writeln!(out, "{}", words.tell("consent-standing", &facts))?;
         }
     }
     for report in context.store().reports().reports {
@@ -370,16 +377,27 @@ fn show_answer(
         )?;
         return Ok(());
     }
-    let what =
-        receipt.map(|receipt| format!(" {} for {}", receipt.classes, escape(&receipt.destination.url)));
-    let rule = rule.map(|rule| format!(" ({})", escape(rule))).unwrap_or_default();
-    Ok(writeln!(
-        out,
-        "{} {}: {word}{} by {} through a {how}{rule}, {}",
-        answer.report.short(),
-        escape(program),
-        what.unwrap_or_default(),
-        escape(&answer.who),
-        escape(&answer.when)
-    )?)
+    let words = &context.words;
+    let how = words
+        .tell(&format!("consent-{how}"), &[("rule", &rule.map_or_else(String::new, |rule| escape(rule)))]);
+    let (id, program, answered) =
+        (answer.report.short(), escape(program), words.say(&format!("state-{word}")));
+    let (who, when) = (escape(&answer.who), escape(&answer.when));
+    let mut facts = vec![
+        ("id", id.as_str()),
+        ("program", &program),
+        ("answer", &answered),
+        ("how", &how),
+        ("who", &who),
+        ("when", &when),
+    ];
+    let granted = receipt.map(|receipt| (receipt.classes.to_string(), escape(&receipt.destination.url)));
+    let key = match &granted {
+        Some((classes, server)) => {
+            facts.extend([("classes", classes.as_str()), ("server", server)]);
+            "consent-line-granted"
+        }
+        None => "consent-line",
+    };
+    Ok(writeln!(out, "{}", words.tell(key, &facts))?)
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use foretrace_store::{Places, ReportDir, Settings, Store, Warning};
+use foretrace_report::ReportId;
+use foretrace_report::text::escape;
+use foretrace_store::{FindError, Places, ReportDir, Settings, Store, Warning};
 
 use crate::output::NoMatch;
 use crate::words::{Language, Words};
@@ -53,6 +55,21 @@ impl Context {
     /// # Errors
     /// None or several; the exit code is 1.
     pub fn find_in(&self, store: &Store, prefix: &str) -> Result<ReportDir> {
-        store.find(prefix).map_err(|error| NoMatch(error.to_string()).into())
+        store.find(prefix).map_err(|error| NoMatch(self.not_found(&error)).into())
+    }
+
+    fn not_found(&self, error: &FindError) -> String {
+        const SHOWN: usize = 4;
+        match error {
+            FindError::None(text) => self.words.tell("find-none", &[("text", &escape(text))]),
+            FindError::NotAnId(text) => self.words.tell("find-no-id", &[("text", &escape(text))]),
+            FindError::Ambiguous(text, ids) => {
+                let mut shown: Vec<String> = ids.iter().take(SHOWN).map(ReportId::to_string).collect();
+                shown.extend((ids.len() > SHOWN).then(|| "…".to_owned()));
+                let shown = shown.join(", ");
+                self.words.amount("find-several", ids.len(), &[("text", &escape(text)), ("shown", &shown)])
+            }
+            other => other.to_string(),
+        }
     }
 }

@@ -19,6 +19,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What a server's words may take up in `delivery.json`.
 const QUOTE: usize = 200;
 
+/// Why a report is refused whose server answered the question before it with "stop".
+pub const ENOUGH: &str = "it has enough reports of this problem";
+
 /// What one request met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -6,6 +6,7 @@ use foretrace_report::Report;
 use foretrace_report::text::escape;
 
 use crate::output::WrongUse;
+use crate::words::Words;
 
 /// A field that can be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ impl Filter {
     ///
     /// # Errors
     /// An unknown field.
-    pub fn parse(matches: &[String]) -> Result<Filter, WrongUse> {
-        matches.iter().map(|word| parse(word)).collect::<Result<_, _>>().map(Filter)
+    pub fn parse(matches: &[String], words: &Words) -> Result<Filter, WrongUse> {
+        matches.iter().map(|word| parse(word, words)).collect::<Result<_, _>>().map(Filter)
     }
 
     /// Whether nothing is asked for.
@@ -47,7 +48,7 @@ impl Filter {
     }
 }
 
-fn parse(word: &str) -> Result<(Field, String), WrongUse> {
+fn parse(word: &str, words: &Words) -> Result<(Field, String), WrongUse> {
     let Some((name, value)) = word.split_once('=') else {
         let field = match word {
             _ if word.bytes().all(|b| b.is_ascii_digit()) && !word.is_empty() => Field::Pid,
@@ -67,10 +68,7 @@ fn parse(word: &str) -> Result<(Field, String), WrongUse> {
         "signature" => Field::Signature,
         "uid" | "COREDUMP_UID" => Field::Uid,
         _ => {
-            return Err(WrongUse(format!(
-                "'{}' is no field to match: use id, pid, program, exe, signal, kind, package, signature or uid",
-                escape(name)
-            )));
+            return Err(WrongUse(words.tell("match-field", &[("text", &escape(name))])));
         }
     };
     Ok((field, value.to_owned()))
@@ -96,6 +94,7 @@ fn is(field: Field, value: &str, report: &Report, uid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Language;
 
     fn report() -> Report {
         serde_json::from_str(
@@ -108,7 +107,7 @@ mod tests {
 
     fn fits(matches: &[&str]) -> bool {
         let matches: Vec<String> = matches.iter().map(|word| word.to_string()).collect();
-        Filter::parse(&matches).unwrap().fits(&report(), 1000)
+        Filter::parse(&matches, &Words::new(Language::English)).unwrap().fits(&report(), 1000)
     }
 
     #[test]
@@ -149,6 +148,6 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_wrong_use() {
-        assert!(Filter::parse(&["colour=red".into()]).is_err());
+        assert!(Filter::parse(&["colour=red".into()], &Words::new(Language::English)).is_err());
     }
 }

@@ -39,29 +39,24 @@ pub fn ago(rfc3339: &str, now: Timestamp, words: &Words) -> Option<String> {
 ///
 /// # Errors
 /// Anything else.
-pub fn since(text: &str, now: &Zoned) -> Result<Timestamp, WrongUse> {
-    let wrong = || {
-        WrongUse(format!(
-            "'{}' is no time: write 2026-05-01, '2026-05-01 12:30', today, yesterday, or a span ago such as 2h",
-            escape(text)
-        ))
-    };
-    let words = text.trim();
-    if let Ok(time) = words.parse::<Timestamp>() {
+pub fn since(text: &str, now: &Zoned, words: &Words) -> Result<Timestamp, WrongUse> {
+    let wrong = || WrongUse(words.tell("moment-wrong", &[("text", &escape(text))]));
+    let named = text.trim();
+    if let Ok(time) = named.parse::<Timestamp>() {
         return Ok(time);
     }
     let midnight = |date: Date| date.to_zoned(now.time_zone().clone()).map(|zoned| zoned.timestamp());
-    match words {
+    match named {
         "now" => return Ok(now.timestamp()),
         "today" => return midnight(now.date()).map_err(|_| wrong()),
         "yesterday" => return now.date().yesterday().and_then(midnight).map_err(|_| wrong()),
         _ => {}
     }
-    let ago = words.strip_prefix('-').or(words.strip_suffix("ago")).unwrap_or(words);
+    let ago = named.strip_prefix('-').or(named.strip_suffix("ago")).unwrap_or(named);
     if let Some(span) = quantity::span(ago.trim()) {
         return now.timestamp().checked_sub(span).map_err(|_| wrong());
     }
-    let civil = words.parse::<DateTime>().or_else(|_| words.parse::<Date>().map(DateTime::from));
+    let civil = named.parse::<DateTime>().or_else(|_| named.parse::<Date>().map(DateTime::from));
     let zoned = civil.and_then(|time| time.to_zoned(now.time_zone().clone()));
     zoned.map(|zoned| zoned.timestamp()).map_err(|_| wrong())
 }
@@ -70,9 +65,8 @@ pub fn since(text: &str, now: &Zoned) -> Result<Timestamp, WrongUse> {
 ///
 /// # Errors
 /// Anything that is none.
-pub fn span(text: &str) -> Result<Duration, WrongUse> {
-    quantity::span(text.trim())
-        .ok_or_else(|| WrongUse(format!("'{}' is no time span: write 5s, 200ms or 2min", escape(text))))
+pub fn span(text: &str, words: &Words) -> Result<Duration, WrongUse> {
+    quantity::span(text.trim()).ok_or_else(|| WrongUse(words.tell("span-wrong", &[("text", &escape(text))])))
 }
 
 /// Nanoseconds since 1970 as RFC 3339 in UTC.
@@ -97,6 +91,10 @@ mod tests {
         "2026-05-02T12:00:00+00:00[UTC]".parse().unwrap()
     }
 
+    fn english() -> Words {
+        Words::new(crate::words::Language::English)
+    }
+
     #[test]
     fn since_takes_dates_words_and_spans() {
         for (text, expected) in [
@@ -110,16 +108,16 @@ mod tests {
             ("-90min", "2026-05-02T10:30:00Z"),
             ("1d 2h ago", "2026-05-01T10:00:00Z"),
         ] {
-            assert_eq!(since(text, &now()).unwrap().to_string(), expected, "{text}");
+            assert_eq!(since(text, &now(), &english()).unwrap().to_string(), expected, "{text}");
         }
     }
 
     #[test]
     fn what_is_no_time_is_refused_in_words() {
         for text in ["", "soon", "2026-13-01", "5 parsecs", "infinity", "99999999999999y"] {
-            assert!(since(text, &now()).is_err(), "{text}");
+            assert!(since(text, &now(), &english()).is_err(), "{text}");
         }
-        assert!(since("\x1b[2J", &now()).unwrap_err().to_string().contains("\\u{1b}[2J"));
+        assert!(since("\x1b[2J", &now(), &english()).unwrap_err().to_string().contains("\\u{1b}[2J"));
     }
 
     #[test]

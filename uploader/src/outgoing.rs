@@ -39,13 +39,18 @@ const GENERIC_HOSTS: [&str; 6] =
 ///
 /// # Errors
 /// A report that cannot be read, or that belongs to another user.
-pub fn prepare(report: &ReportDir, settings: &Settings, classes: ClassSet) -> Result<Outgoing> {
-    addressee(settings)?;
+pub fn prepare(
+    report: &ReportDir,
+    settings: &Settings,
+    classes: ClassSet,
+    words: &Words,
+) -> Result<Outgoing> {
+    addressee(settings, words)?;
     let salt = salt(report)?;
     let mut bundle = report.bundle()?;
     let rules = Rules {
         environment: settings.privacy.environment_allow.clone(),
-        text: TextRules { names: names(report, &mut bundle), patterns: patterns(settings)? },
+        text: TextRules { names: names(report, &mut bundle), patterns: patterns(settings, words)? },
         comment: comment::read(report)?,
     };
     Ok(redact(&mut bundle, classes, &salt, &rules)?)
@@ -87,23 +92,18 @@ pub fn pack<'a>(
 /// # Errors
 /// A key that is none, or a dialect whose servers have to read what they get: better that nothing leaves than that
 /// something leaves in plain.
-pub fn addressee(settings: &Settings) -> Result<Option<&Recipient>> {
+pub fn addressee<'a>(settings: &'a Settings, words: &Words) -> Result<Option<&'a Recipient>> {
     let Some(addressee) = &settings.privacy.recipient else { return Ok(None) };
     let place = || format!("{}:{}", escape(&addressee.file.display().to_string()), addressee.line);
     let protocol = settings.upload.protocol;
     match &addressee.key {
-        Ok(_) if protocol != Protocol::Foretrace => bail!(
-            "{}: Recipient= encrypts what leaves, and a server that speaks {} could not read it: only \
-             Protocol=foretrace carries encrypted reports",
-            place(),
-            protocol.name()
-        ),
+        Ok(_) if protocol != Protocol::Foretrace => {
+            bail!(words.tell("recipient-protocol", &[("place", &place()), ("protocol", protocol.name())]))
+        }
         Ok(key) => Ok(Some(key)),
-        Err(text) => bail!(
-            "{}: Recipient={} is no public key of age's, such as age1…; nothing leaves until it is corrected",
-            place(),
-            escape(text)
-        ),
+        Err(text) => {
+            bail!(words.tell("recipient-wrong", &[("place", &place()), ("text", &escape(text))]))
+        }
     }
 }
 
@@ -117,32 +117,27 @@ pub fn widest(settings: &Settings) -> ClassSet {
 ///
 /// # Errors
 /// A set without `summary`, or one beyond the administrator's limit.
-pub fn chosen(grant: &Grant, settings: &Settings, otherwise: ClassSet) -> Result<ClassSet> {
+pub fn chosen(grant: &Grant, settings: &Settings, otherwise: ClassSet, words: &Words) -> Result<ClassSet> {
     let asked = match (grant.grant, grant.only) {
         (Some(preset), _) => preset.classes(),
         (None, Some(only)) => only,
         (None, None) => return Ok(otherwise),
     };
-    allowed(asked, settings)
+    allowed(asked, settings, words)
 }
 
 /// `asked`, as far as the dialect carries it.
 ///
 /// # Errors
 /// As [`chosen`].
-pub fn allowed(asked: ClassSet, settings: &Settings) -> Result<ClassSet> {
+pub fn allowed(asked: ClassSet, settings: &Settings, words: &Words) -> Result<ClassSet> {
     if !asked.contains(Class::Summary) {
-        return Err(
-            WrongUse("no server takes a report without its summary: name 'summary' as well".into()).into()
-        );
+        return Err(WrongUse(words.say("consent-without-summary")).into());
     }
     let asked = asked.intersection(wire::carried(settings.upload.protocol));
     if !asked.is_subset(widest(settings)) {
-        return Err(WrongUse(format!(
-            "the administrator of this machine lets nobody send more than '{0}' ([Consent] Max=): use --grant {0} at most",
-            settings.consent.max
-        ))
-        .into());
+        let most = settings.consent.max.to_string();
+        return Err(WrongUse(words.tell("consent-capped", &[("most", &most)])).into());
     }
     Ok(asked)
 }
@@ -153,12 +148,13 @@ pub fn allowed(asked: ClassSet, settings: &Settings) -> Result<ClassSet> {
 /// No such report, or one that cannot be read; a file that cannot be written.
 pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
     let report = context.find(&arguments.id)?;
-    let classes = chosen(&arguments.grant, &context.settings, widest(&context.settings))?;
-    let outgoing = prepare(&report, &context.settings, classes)?;
+    let (settings, words) = (&context.settings, &context.words);
+    let classes = chosen(&arguments.grant, settings, widest(settings), words)?;
+    let outgoing = prepare(&report, settings, classes, words)?;
     let destination = Destination {
-        url: context.settings.upload.url.clone().unwrap_or_default(),
-        protocol: context.settings.upload.protocol,
-        recipient: addressee(&context.settings)?.map(Recipient::to_string),
+        url: settings.upload.url.clone().unwrap_or_default(),
+        protocol: settings.upload.protocol,
+        recipient: addressee(settings, words)?.map(Recipient::to_string),
     };
     let receipt = pack(&report, &destination, classes, &outgoing)?.receipt;
     let to_output = arguments.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
@@ -166,15 +162,14 @@ pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
         Some(_) if to_output => {
             let mut out = std::io::stdout().lock();
             if out.is_terminal() {
-                return Err(WrongUse("a zip file does not belong on a terminal: use -o FILE".into()).into());
+                return Err(WrongUse(words.say("preview-not-for-a-terminal")).into());
             }
             out.write_all(&outgoing.bytes)?;
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         }
         Some(path) => {
-            std::fs::write(path, &outgoing.bytes)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(path, &outgoing.bytes).with_context(|| output::unwritable(path, words))?;
         }
         None => {}
     }
@@ -182,15 +177,15 @@ pub fn preview(context: &Context, arguments: &Preview) -> Result<ExitCode> {
     if context.json {
         output::json_line(&mut out, &account(&outgoing, &receipt))?;
     } else {
-        out.write_all(describe(&outgoing, &receipt, &context.words).as_bytes())?;
+        out.write_all(describe(&outgoing, &receipt, words).as_bytes())?;
         match arguments.output.as_deref() {
             Some(path) => {
                 let file = escape(&path.display().to_string());
-                writeln!(out, "\n{}", context.words.tell("preview-bytes-in", &[("file", &file)]))?;
+                writeln!(out, "\n{}", words.tell("preview-bytes-in", &[("file", &file)]))?;
             }
             None => {
                 let id = report.id().short();
-                writeln!(out, "\n{}", context.words.tell("preview-bytes", &[("id", &id)]))?;
+                writeln!(out, "\n{}", words.tell("preview-bytes", &[("id", &id)]))?;
             }
         }
     }
@@ -379,18 +374,15 @@ fn names<R: std::io::Read + std::io::Seek>(report: &ReportDir, bundle: &mut Bund
 ///
 /// # Errors
 /// One that cannot be compiled: better that nothing leaves than that something leaves which was to be hidden.
-fn patterns(settings: &Settings) -> Result<Patterns> {
+fn patterns(settings: &Settings, words: &Words) -> Result<Patterns> {
     let rules = &settings.privacy.redact;
     let custom: Vec<String> = rules.iter().map(|rule| rule.pattern.clone()).collect();
     Patterns::new(&custom).map_err(|bad| {
         let rule = &rules[bad.index];
-        anyhow!(
-            "{}:{}: Redact={}: {}; nothing leaves until it is corrected",
-            escape(&rule.file.display().to_string()),
-            rule.line,
-            escape(&rule.pattern),
-            escape(&bad.why)
-        )
+        let place = format!("{}:{}", escape(&rule.file.display().to_string()), rule.line);
+        let (pattern, why) = (escape(&rule.pattern), escape(&bad.why));
+        let facts = [("place", place.as_str()), ("pattern", &pattern), ("why", &why)];
+        anyhow!(words.tell("redact-wrong", &facts))
     })
 }
 
@@ -415,15 +407,13 @@ mod tests {
         assert_eq!(widest(&settings).to_string(), "summary,stack,trail,logs,memory");
         settings.consent.max = Class::Trail;
         assert_eq!(widest(&settings).to_string(), "summary,stack,trail");
-        let ask = |grant: &str| {
-            chosen(&Grant { grant: Some(grant.parse().unwrap()), only: None }, &settings, ClassSet::EMPTY)
-        };
+        let words = Words::new(crate::words::Language::English);
+        let chosen = |grant: Grant| chosen(&grant, &settings, ClassSet::EMPTY, &words);
+        let ask = |grant: &str| chosen(Grant { grant: Some(grant.parse().unwrap()), only: None });
         assert_eq!(ask("stack").unwrap().to_string(), "summary,stack");
         assert_eq!(ask("trail").unwrap().to_string(), "summary,stack,trail");
         assert!(ask("memory").unwrap_err().to_string().contains("'trail'"));
-        let only = |set: &str| {
-            chosen(&Grant { grant: None, only: Some(set.parse().unwrap()) }, &settings, ClassSet::EMPTY)
-        };
+        let only = |set: &str| chosen(Grant { grant: None, only: Some(set.parse().unwrap()) });
         assert_eq!(only("summary,trail").unwrap().to_string(), "summary,trail");
         assert!(only("trail").unwrap_err().to_string().contains("summary"));
         assert!(only("summary,logs").is_err());

@@ -4,9 +4,12 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use foretrace_report::text::{escape, escape_json};
+
+use crate::words::{Language, Words};
 
 /// Nothing matched: exit code 1, and a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +35,7 @@ pub fn exit_code(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     }
     let mut text = sentence(&error);
     if system.iter().any(|kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
-        text += "; make room first: foretrace vacuum removes what the settings no longer allow";
+        text = Words::new(Language::from_environment()).tell("make-room", &[("why", &text)]);
     }
     complain(&text);
     if error.downcast_ref::<WrongUse>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
@@ -51,6 +54,11 @@ fn sentence(error: &anyhow::Error) -> String {
 pub fn complain(text: &str) {
     // Nobody is left to be told when the standard error is gone.
     let _ = writeln!(io::stderr(), "foretrace: {}", escape(text));
+}
+
+/// What is said of a file that cannot be written.
+pub fn unwritable(path: &Path, words: &Words) -> String {
+    words.tell("cannot-write", &[("file", &path.display().to_string())])
 }
 
 /// Writes a value as one line of JSON; it may hold text from elsewhere.

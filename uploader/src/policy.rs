@@ -8,6 +8,7 @@ use foretrace_report::{ClassSet, Preset};
 use foretrace_store::{Settings, Standing, StandingAnswer, StandingAnswers};
 
 use crate::outgoing;
+use crate::words::Words;
 
 /// What happens with a report that nobody has answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +51,12 @@ pub fn stands(
     answers: &StandingAnswers,
     program: &str,
     consent: &Consent,
+    words: &Words,
 ) -> Result<()> {
     let (How::Policy(by), Answer::Granted(receipt)) = (&consent.how, &consent.answer) else { return Ok(()) };
     let now = of(settings, answers, program);
     if now.standing != Standing::Always || !receipt.classes.is_subset(now.classes) {
-        bail!("the rule that agreed to it ({by}) is no longer in force: answer with `foretrace consent`");
+        bail!(words.tell("consent-rule-over", &[("rule", by)]));
     }
     Ok(())
 }
@@ -63,11 +65,9 @@ pub fn stands(
 ///
 /// # Errors
 /// They do.
-pub fn forbidden(settings: &Settings) -> Result<()> {
+pub fn forbidden(settings: &Settings, words: &Words) -> Result<()> {
     if settings.consent.lock && settings.consent.default == Standing::Never {
-        bail!(
-            "the administrator of this machine lets no report leave it ([Consent] Default=never, Lock=yes)"
-        );
+        bail!(words.say("consent-forbidden"));
     }
     Ok(())
 }
@@ -77,6 +77,7 @@ mod tests {
     use foretrace_report::Class;
 
     use super::*;
+    use crate::words::Language;
 
     fn answers(program: &str, answer: Standing, max: Option<Class>) -> StandingAnswers {
         let mut answers = StandingAnswers::default();
@@ -99,8 +100,9 @@ mod tests {
         assert_eq!(of(&open, &always, "vi").standing, Standing::Ask);
         let locked = settings(Standing::Never, Class::Core, true);
         assert_eq!(of(&locked, &always, "gimp").standing, Standing::Never);
-        assert!(forbidden(&locked).is_err());
-        assert!(forbidden(&settings(Standing::Never, Class::Core, false)).is_ok());
+        let words = Words::new(Language::English);
+        assert!(forbidden(&locked, &words).is_err());
+        assert!(forbidden(&settings(Standing::Never, Class::Core, false), &words).is_ok());
     }
 
     #[test]

@@ -325,3 +325,126 @@ send-asked-again = Sie werden wieder gefragt
 send-busy = ein anderes foretrace von Ihnen sendet gerade: versuchen Sie es wieder, wenn es fertig ist
 send-as-said = wie Sie gesagt haben
 send-never = nichts von { $program } wird gesendet; um wieder gefragt zu werden: foretrace consent --program { $program } --set ask
+
+## Löschen.
+forget-erased = { $id } ist auf diesem Rechner gelöscht.
+forget-erased-there = { $id } ist auf diesem Rechner und bei { $server } gelöscht.
+forget-beyond = Der Bericht wurde schon gesendet, und die Kopie des Servers ist nicht zu erreichen: { $why }.
+forget-later = { $id } bleibt hier, denn nur von hier aus lässt sich seine Kopie beim Server löschen, und das geht gerade nicht: { $why }.
+forget-how = Versuchen Sie es später wieder, oder löschen Sie ihn nur hier: foretrace forget --here { $id }
+forget-here = der Server wurde nicht gebeten, seine Kopie zu löschen (--here)
+forget-no-receipt = kein Beleg sagt, wohin er ging
+forget-no-erasure = das Protokoll { $protocol } kennt kein Löschen; fragen Sie, wer { $server } betreibt
+forget-no-token = das Salz, aus dem sein Token entsteht, ist nicht mehr da
+forget-other-receipt = sein Beleg gilt für etwas anderes
+forget-cannot = Bericht { $id } lässt sich nicht löschen
+server-answers = der Server antwortet { $status }
+
+## Kommentare.
+comment-kept = Der Kommentar geht mit { $id } hinaus, wie Sie ihn geschrieben haben.
+comment-removed = { $id } hat jetzt keinen Kommentar.
+comment-covered = Ihr früheres Ja gilt auch für ihn.
+comment-not-kept = der Kommentar wurde nicht behalten
+comment-none = Noch kein Kommentar; so schreiben Sie einen: foretrace comment { $id } TEXT
+comment-too-long = ein Kommentar hat höchstens { $limit } Bytes; dieser hat { $bytes }
+comment-wrong-length = ein Kommentar hat zwischen 1 und { $limit } Bytes; dieser hat { $bytes }
+comment-cannot-be-taken-back = { $id } wurde schon gesendet: was der Server hat, lässt sich nicht zurücknehmen, nur mit dem Bericht löschen
+comment-nowhere = { $id } wurde schon gesendet, und kein Beleg sagt, wohin: es gibt keinen Ort für einen Kommentar
+comment-not-taken = { $id } wurde schon gesendet, und { $server } nimmt keinen späteren Kommentar an: schreiben Sie an den, der ihn betreibt
+comment-other-words = der Beleg gilt für einen anderen Text
+comment-sent = Der Kommentar zu { $id } wurde an { $server } gesendet, wie Sie ihn geschrieben haben.
+comment-not-sent = der Kommentar wurde nicht gesendet und wird nicht behalten: { $why }
+comment-no-report = { $server } hat diesen Bericht nicht mehr
+comment-too-many = { $server } nimmt gerade keine weiteren Kommentare an (Status 429)
+comment-answers = { $server } antwortet { $status }
+
+## Antworten.
+consent-program = Für { $program } gilt von jetzt an: { $answer }.
+consent-which = welcher Bericht? Nennen Sie seine ID; `foretrace list` zeigt sie
+consent-what = wie lautet die Antwort für { $id }? Nehmen Sie --grant NAME, --only KLASSEN, --deny oder --revoke
+consent-denied = { $id } wird nicht gesendet.
+consent-granted = { $id } darf an { $server } gesendet werden, mit { $classes }. Senden: foretrace send { $id }
+consent-no-server = kein Server ist eingestellt: nennen Sie einen in /etc/foretrace.conf, [Upload] Url=https://…
+consent-sent-before = { $id } wurde schon gesendet, { $when }
+consent-earlier = an einem früheren Tag
+consent-on = am { $when }
+consent-nothing = { $id } hat keine Antwort, die sich zurücknehmen ließe
+consent-revoked = Die Antwort für { $id } ist zurückgenommen; nichts wurde gesendet.
+consent-revoked-sent = Die Antwort für { $id } ist zurückgenommen, aber der Bericht wurde { $when } als { $remote } gesendet: der Server hat ihn noch.
+consent-revoked-doubtful = { $id } wird nicht wieder versucht, aber ein früherer Versuch hat den Server vielleicht erreicht.
+consent-locked = für alle Programme antwortet, wer diesen Rechner verwaltet ([Consent] Lock=yes)
+consent-beyond = wer diesen Rechner verwaltet, lässt niemanden mehr als „{ $most }“ senden ([Consent] Max=), „{ $asked }“ ist mehr
+consent-capped = wer diesen Rechner verwaltet, lässt niemanden mehr als „{ $most }“ senden ([Consent] Max=): nehmen Sie höchstens --grant { $most }
+consent-without-summary = kein Server nimmt einen Bericht ohne Überblick: nennen Sie auch „summary“
+consent-forbidden = wer diesen Rechner verwaltet, lässt keinen Bericht hinaus ([Consent] Default=never, Lock=yes)
+consent-rule-over = die Regel, die zugestimmt hat ({ $rule }), gilt nicht mehr: antworten Sie mit `foretrace consent`
+consent-warning = { $warning }; legen Sie die Datei zuerst beiseite, damit keine Antwort darin verloren geht
+consent-administrator = Verwaltung: { $answer }, höchstens { $classes }{ $lock }.
+consent-nobody-else = ; niemand sonst entscheidet
+consent-standing = { $program }: { $answer }{ $most }{ $idle }.
+consent-most = , höchstens { $most }
+consent-idle = {" "}(gilt nicht: von der Verwaltung gesperrt)
+consent-line = { $id } { $program }: { $answer }, von { $who } durch { $how }, { $when }
+consent-line-granted = { $id } { $program }: { $answer }, { $classes } für { $server }, von { $who } durch { $how }, { $when }
+consent-prompt = eine Frage am Terminal
+consent-notification = eine Benachrichtigung
+consent-command = einen Befehl
+consent-policy = eine Regel ({ $rule })
+standing-ask = fragen
+standing-never = nie
+standing-always = immer
+recipient-protocol = { $place }: Recipient= verschlüsselt, was hinausgeht, und ein Server, der { $protocol } spricht, könnte es nicht lesen: nur Protocol=foretrace befördert verschlüsselte Berichte
+recipient-wrong = { $place }: Recipient={ $text } ist kein öffentlicher Schlüssel von age, wie etwa age1…; bis das berichtigt ist, geht nichts hinaus
+
+## Der Schlüssel.
+key-is = Schlüssel
+key-kept-in = Liegt in
+key-copy = Bewahren Sie anderswo eine Kopie auf: ohne ihn ist kein verschlüsselter Bericht zu lesen.
+key-none = keiner; so legen Sie einen an: foretrace key --create
+key-reports = Berichte
+key-sealed = { $sealed } verschlüsselt, { $plain } nicht
+key-not-asked = Neue Berichte werden nicht verschlüsselt: dazu muss Encrypt=yes in [Storage] von /etc/foretrace.conf stehen.
+key-not-kept = der Schlüssel lässt sich nicht ablegen
+key-stays = Bericht { $id } bleibt unverschlüsselt
+
+## Aufräumen.
+vacuum-age = älter, als MaxAge= erlaubt
+vacuum-use = mehr, als MaxUse= erlaubt
+vacuum-free = weniger frei, als KeepFree= verlangt
+vacuum-removed = { $id } entfernt, { $size }: { $why }
+vacuum-done = { $removed } entfernt, { $kept } behalten ({ $size })
+
+## Berichte zerlegen.
+dump-no-core = von diesem Absturz wurde kein ganzer Core behalten; mit der Einstellung Core=keep werden sie es von jetzt an
+dump-no-part = dieser Bericht hat keinen Teil namens „{ $part }“; er hat { $parts }
+dump-not-for-a-terminal = diese Bytes sind nichts für ein Terminal: nehmen Sie -o DATEI, oder leiten Sie sie in ein anderes Programm
+preview-not-for-a-terminal = eine Zip-Datei gehört nicht auf ein Terminal: nehmen Sie -o DATEI
+trace-formats = --json und ein anderes --format schließen einander aus
+trace-ctf-where = --format ctf legt ein Verzeichnis an: nennen Sie ein neues mit -o VERZEICHNIS
+trace-ctf-last = --last geht mit text und json; eine CTF-Aufzeichnung kürzt babeltrace2 mit --begin
+trace-not-empty = { $directory } gibt es schon, und es ist kein leeres Verzeichnis: nennen Sie ein neues
+trace-none = dieser Bericht hat keine Ereignisse: das Programm hat nichts aufgezeichnet (dazu muss es foretrace einbinden)
+trace-none-because = dieser Bericht hat keine Ereignisse: { $why }
+debug-no-minidump = dieser Bericht hat keinen Minidump; `foretrace info` sagt, was er hat und warum
+debug-gdb = von diesem Absturz wurde kein ganzer Core behalten, und gdb kann keine Minidumps lesen: nehmen Sie lldb (auf Debian und Ubuntu: apt install lldb)
+debug-no-lldb = lldb ist nicht installiert, und gdb kann keine Minidumps lesen: installieren Sie es (auf Debian und Ubuntu: apt install lldb), oder nennen Sie einen Debugger mit --debugger
+debug-not-handed = der Minidump lässt sich dem Debugger nicht übergeben
+debug-no-place = es gibt keinen Ort, an dem der Core auszupacken wäre; setzen Sie TMPDIR
+debug-not-unpacked = der Core lässt sich nicht auspacken
+capture-missing = foretrace-capture ist nicht neben foretrace installiert: installieren Sie foretrace neu, oder nennen Sie es in FORETRACE_CAPTURE
+cannot-write = { $file } lässt sich nicht schreiben
+cannot-make = das Verzeichnis { $file } lässt sich nicht anlegen
+cannot-start = { $program } lässt sich nicht starten
+
+## Was gemeint war.
+find-none = keine ID eines Berichts beginnt mit „{ $text }“; `foretrace list` zeigt, welche es gibt
+find-several = „{ $text }“ passt auf { $count } Berichte ({ $shown }); geben Sie mehr Stellen an
+find-no-id = „{ $text }“ ist keine ID eines Berichts: eine ID sind 32 hexadezimale Ziffern, oder die ersten davon
+match-field = „{ $text }“ ist keine Angabe, nach der sich suchen lässt: nehmen Sie id, pid, program, exe, signal, kind, package, signature oder uid
+moment-wrong = „{ $text }“ ist keine Zeit: schreiben Sie 2026-05-01, '2026-05-01 12:30', today, yesterday, oder eine Spanne wie 2h
+span-wrong = „{ $text }“ ist keine Zeitspanne: schreiben Sie 5s, 200ms oder 2min
+no-connection = eine Verbindung lässt sich nicht vorbereiten
+make-room = { $why }; schaffen Sie zuerst Platz: foretrace vacuum entfernt, was die Einstellungen nicht mehr erlauben
+redact-wrong = { $place }: Redact={ $pattern }: { $why }; bis das berichtigt ist, geht nichts hinaus
+send-gone = { $file }, die Bytes, denen zugestimmt wurde, ist nicht mehr da: antworten Sie noch einmal mit `foretrace consent`
+send-no-yes = niemand hat zugestimmt, ihn zu senden

@@ -325,3 +325,126 @@ send-asked-again = you will be asked again
 send-busy = another foretrace of yours is sending just now: try again when it has finished
 send-as-said = as you said
 send-never = nothing of { $program } will be sent; to be asked again: foretrace consent --program { $program } --set ask
+
+## Erasing.
+forget-erased = { $id } is erased from this machine.
+forget-erased-there = { $id } is erased from this machine and at { $server }.
+forget-beyond = It was sent before, and the server's copy is not reached: { $why }.
+forget-later = { $id } is kept, because only from here its copy at the server can be erased, and just now it cannot: { $why }.
+forget-how = Try again later, or erase it here alone: foretrace forget --here { $id }
+forget-here = the server was not asked to erase its copy (--here)
+forget-no-receipt = no receipt says where it went
+forget-no-erasure = the protocol { $protocol } has no erasure; ask whoever runs { $server }
+forget-no-token = the salt from which its token is made is gone
+forget-other-receipt = its receipt is for something else
+forget-cannot = report { $id } cannot be erased
+server-answers = the server answers { $status }
+
+## Comments.
+comment-kept = The comment will leave with { $id }, as you wrote it.
+comment-removed = { $id } has no comment now.
+comment-covered = Your earlier yes covers it.
+comment-not-kept = the comment was not kept
+comment-none = No comment yet; to add one: foretrace comment { $id } TEXT
+comment-too-long = a comment has at most { $limit } bytes; this one has { $bytes }
+comment-wrong-length = a comment has between 1 and { $limit } bytes; this one has { $bytes }
+comment-cannot-be-taken-back = { $id } was already sent: what its server has cannot be taken back, only erased with the report
+comment-nowhere = { $id } was already sent, and no receipt says where: a comment has nowhere to go
+comment-not-taken = { $id } was already sent, and { $server } takes no later comment: write to whoever runs it
+comment-other-words = the receipt is for other words
+comment-sent = The comment on { $id } was sent to { $server }, as you wrote it.
+comment-not-sent = the comment was not sent, and is not kept: { $why }
+comment-no-report = { $server } has no such report any more
+comment-too-many = { $server } takes no more comments just now (status 429)
+comment-answers = { $server } answers { $status }
+
+## Answers.
+consent-program = For { $program } from now on: { $answer }.
+consent-which = which report? Name its ID; `foretrace list` shows them
+consent-what = what is the answer for { $id }? Use --grant NAME, --only CLASSES, --deny or --revoke
+consent-denied = { $id } will not be sent.
+consent-granted = { $id } may be sent to { $server } with { $classes }. Send it with: foretrace send { $id }
+consent-no-server = no server is set: name one in /etc/foretrace.conf, [Upload] Url=https://…
+consent-sent-before = { $id } was already sent { $when }
+consent-earlier = on an earlier day
+consent-on = on { $when }
+consent-nothing = { $id } has no answer that could be taken back
+consent-revoked = The answer for { $id } is taken back; nothing was sent.
+consent-revoked-sent = The answer for { $id } is taken back, but the report was sent { $when } as { $remote }: the server still has it.
+consent-revoked-doubtful = { $id } will not be tried again, but an earlier try may have reached the server.
+consent-locked = the administrator of this machine answers for all programs ([Consent] Lock=yes)
+consent-beyond = the administrator of this machine lets nobody send more than '{ $most }' ([Consent] Max=), '{ $asked }' is more
+consent-capped = the administrator of this machine lets nobody send more than '{ $most }' ([Consent] Max=): use --grant { $most } at most
+consent-without-summary = no server takes a report without its summary: name 'summary' as well
+consent-forbidden = the administrator of this machine lets no report leave it ([Consent] Default=never, Lock=yes)
+consent-rule-over = the rule that agreed to it ({ $rule }) is no longer in force: answer with `foretrace consent`
+consent-warning = { $warning }; move it away first, so that no answer in it is lost
+consent-administrator = Administrator: { $answer }, at most { $classes }{ $lock }.
+consent-nobody-else = ; nobody else decides
+consent-standing = { $program }: { $answer }{ $most }{ $idle }.
+consent-most = , at most { $most }
+consent-idle = {" "}(not in force: locked by the administrator)
+consent-line = { $id } { $program }: { $answer } by { $who } through { $how }, { $when }
+consent-line-granted = { $id } { $program }: { $answer } { $classes } for { $server } by { $who } through { $how }, { $when }
+consent-prompt = a prompt
+consent-notification = a notification
+consent-command = a command
+consent-policy = a policy ({ $rule })
+standing-ask = ask
+standing-never = never
+standing-always = always
+recipient-protocol = { $place }: Recipient= encrypts what leaves, and a server that speaks { $protocol } could not read it: only Protocol=foretrace carries encrypted reports
+recipient-wrong = { $place }: Recipient={ $text } is no public key of age's, such as age1…; nothing leaves until it is corrected
+
+## The key.
+key-is = Key
+key-kept-in = Kept in
+key-copy = Keep a copy elsewhere: without it no encrypted report can be read.
+key-none = none; to make one: foretrace key --create
+key-reports = Reports
+key-sealed = { $sealed } encrypted, { $plain } not
+key-not-asked = New reports are not encrypted: an administrator has to set Encrypt=yes in [Storage] of /etc/foretrace.conf.
+key-not-kept = the key cannot be kept
+key-stays = report { $id } stays in plain
+
+## Tidying up.
+vacuum-age = older than MaxAge= allows
+vacuum-use = more than MaxUse= allows
+vacuum-free = less free than KeepFree= wants
+vacuum-removed = { $id } removed, { $size }: { $why }
+vacuum-done = { $removed } removed, { $kept } kept ({ $size })
+
+## Taking reports apart.
+dump-no-core = no whole core was kept of this crash; the setting Core=keep keeps them from now on
+dump-no-part = this report has no part named '{ $part }'; it has { $parts }
+dump-not-for-a-terminal = these bytes are not for a terminal: use -o FILE, or send them into another program
+preview-not-for-a-terminal = a zip file does not belong on a terminal: use -o FILE
+trace-formats = --json and another --format exclude each other
+trace-ctf-where = --format ctf makes a directory: name a new one with -o DIR
+trace-ctf-last = --last works with text and json; babeltrace2 cuts a CTF trail with --begin
+trace-not-empty = { $directory } exists already and is no empty directory: name a new one
+trace-none = this report has no trail: the program recorded no events (it must link foretrace to do so)
+trace-none-because = this report has no trail: { $why }
+debug-no-minidump = this report has no minidump; `foretrace info` says what it has and why
+debug-gdb = no whole core was kept of this crash, and gdb cannot read minidumps: use lldb (on Debian and Ubuntu: apt install lldb)
+debug-no-lldb = no lldb is installed, and gdb cannot read minidumps: install it (on Debian and Ubuntu: apt install lldb), or name a debugger with --debugger
+debug-not-handed = cannot hand the minidump to the debugger
+debug-no-place = there is no place to unpack the core to; set TMPDIR
+debug-not-unpacked = the core cannot be unpacked
+capture-missing = foretrace-capture is not installed beside foretrace: reinstall foretrace, or name it in FORETRACE_CAPTURE
+cannot-write = cannot write { $file }
+cannot-make = cannot make the directory { $file }
+cannot-start = cannot start { $program }
+
+## What was meant.
+find-none = no report's ID starts with '{ $text }'; `foretrace list` shows what there is
+find-several = '{ $text }' fits { $count } reports ({ $shown }); give more digits
+find-no-id = '{ $text }' is no report ID: an ID is 32 hex digits, or the first few of them
+match-field = '{ $text }' is no field to match: use id, pid, program, exe, signal, kind, package, signature or uid
+moment-wrong = '{ $text }' is no time: write 2026-05-01, '2026-05-01 12:30', today, yesterday, or a span ago such as 2h
+span-wrong = '{ $text }' is no time span: write 5s, 200ms or 2min
+no-connection = cannot prepare a connection
+make-room = { $why }; make room first: foretrace vacuum removes what the settings no longer allow
+redact-wrong = { $place }: Redact={ $pattern }: { $why }; nothing leaves until it is corrected
+send-gone = { $file }, the bytes that were agreed to, is gone: answer again with `foretrace consent`
+send-no-yes = nobody has agreed to send it

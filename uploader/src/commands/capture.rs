@@ -21,7 +21,7 @@ pub fn snapshot(context: &Context, arguments: &Snapshot) -> Result<ExitCode> {
     if let Some(reason) = &arguments.reason {
         command.arg("--reason").arg(reason);
     }
-    replace(command)
+    replace(context, command)
 }
 
 /// Makes a report from a core file.
@@ -34,7 +34,7 @@ pub fn import(context: &Context, arguments: &Import) -> Result<ExitCode> {
     if let Some(exe) = &arguments.exe {
         command.arg("--exe").arg(exe);
     }
-    replace(command)
+    replace(context, command)
 }
 
 /// foretrace-capture, ready to be given its arguments.
@@ -45,7 +45,7 @@ pub fn command(context: &Context) -> Result<Command> {
     let program = std::env::var_os("FORETRACE_CAPTURE")
         .map(PathBuf::from)
         .or_else(|| candidates().into_iter().find(|path| path.is_file()))
-        .context("foretrace-capture is not installed beside foretrace: reinstall foretrace, or name it in FORETRACE_CAPTURE")?;
+        .with_context(|| context.words.say("capture-missing"))?;
     let mut command = Command::new(program);
     if let Some(root) = &context.root {
         command.env("FORETRACE_ROOT", std::path::absolute(root).unwrap_or_else(|_| root.clone()));
@@ -63,7 +63,8 @@ fn candidates() -> Vec<PathBuf> {
     beside.into_iter().chain(installed).collect()
 }
 
-fn replace(mut command: Command) -> Result<ExitCode> {
+fn replace(context: &Context, mut command: Command) -> Result<ExitCode> {
     let error = command.exec();
-    Err(error).with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(error).with_context(|| context.words.tell("cannot-start", &[("program", &program)]))
 }

@@ -18,59 +18,58 @@ use crate::arguments::Debug;
 use crate::context::Context;
 use crate::output::NoMatch;
 use crate::whole_core;
+use crate::words::Words;
 
 /// Replaces this program by a debugger that has the core or the minidump open.
 ///
 /// # Errors
 /// No such report, no minidump in it, or no debugger that reads one.
 pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
+    let words = &context.words;
     let report_dir = context.find(&arguments.id)?;
     let wanted = arguments.debugger.as_deref().map(PathBuf::from);
     let wanted = wanted.or_else(|| std::env::var_os("FORETRACE_DEBUGGER").map(PathBuf::from));
     if let Some(core) = report_dir.core_file()?.filter(|_| wanted.as_deref().is_none_or(is_gdb)) {
         let executable = report_dir.report()?.program.exe;
-        return on_core(core, &wanted.unwrap_or("gdb".into()), executable.as_deref());
+        return on_core(core, &wanted.unwrap_or("gdb".into()), executable.as_deref(), words);
     }
     let minidump = match report_dir.bundle()?.part(MINIDUMP) {
         Err(BundleError::Missing(_)) => {
-            let sentence = "this report has no minidump; `foretrace info` says what it has and why";
-            return Err(NoMatch(sentence.into()).into());
+            return Err(NoMatch(words.say("debug-no-minidump")).into());
         }
         other => other.map_err(StoreError::from)?,
     };
     let debugger = match wanted {
         Some(named) if is_gdb(&named) => {
-            bail!(
-                "no whole core was kept of this crash, and gdb cannot read minidumps: use lldb (on Debian and Ubuntu: \
-                 apt install lldb)"
-            )
+            bail!(words.say("debug-gdb"))
         }
         Some(named) => named,
-        None => installed().context(
-            "no lldb is installed, and gdb cannot read minidumps: install it (on Debian and Ubuntu: apt install lldb), \
-             or name a debugger with --debugger",
-        )?,
+        None => installed().with_context(|| words.say("debug-no-lldb"))?,
     };
     // A file without a name: nothing of the report stays behind, however the debugger ends.
     let mut file = File::from(memfd_create("minidump.dmp", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(&minidump).context("cannot hand the minidump to the debugger")?;
+    file.write_all(&minidump).with_context(|| words.say("debug-not-handed"))?;
     file.rewind()?;
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let error = Command::new(&debugger).arg("-c").arg(path).exec();
-    Err(error).with_context(|| format!("cannot start {}", debugger.display()))
+    Err(error).with_context(|| unstarted(&debugger, words))
 }
 
 // gdb on the whole core, which lies unpacked in a file without a name.
-fn on_core(core: File, debugger: &Path, executable: Option<&str>) -> Result<ExitCode> {
-    let file = whole_core::nameless_file().context("there is no place to unpack the core to; set TMPDIR")?;
-    whole_core::unpack_to_file(core, &file).context("the core cannot be unpacked")?;
+fn on_core(core: File, debugger: &Path, executable: Option<&str>, words: &Words) -> Result<ExitCode> {
+    let file = whole_core::nameless_file().with_context(|| words.say("debug-no-place"))?;
+    whole_core::unpack_to_file(core, &file).with_context(|| words.say("debug-not-unpacked"))?;
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
     let executable = executable.map(Path::new).filter(|path| path.is_absolute() && path.is_file());
     let mut command = Command::new(debugger);
     command.args(executable).arg("-c").arg(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let error = command.exec();
-    Err(error).with_context(|| format!("cannot start {}", debugger.display()))
+    Err(error).with_context(|| unstarted(debugger, words))
+}
+
+fn unstarted(debugger: &Path, words: &Words) -> String {
+    words.tell("cannot-start", &[("program", &debugger.display().to_string())])
 }
 
 fn is_gdb(debugger: &Path) -> bool {

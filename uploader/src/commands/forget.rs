@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::delivery::Outcome;
 use crate::state::{Document, State};
 use crate::transport::Transport;
+use crate::words::Words;
 use crate::{consent, outgoing, output, receipt};
 
 /// What is known of the copy at a server.
@@ -56,8 +57,7 @@ impl Copy {
 pub fn run(context: &Context, arguments: &Forget) -> Result<ExitCode> {
     let store = context.store();
     let found = arguments.ids.iter().map(|id| context.find_in(&store, id)).collect::<Result<Vec<_>>>()?;
-    let _lock = UploaderLock::take(&context.places)?
-        .context("another foretrace is sending reports just now: try again when it has finished")?;
+    let _lock = UploaderLock::take(&context.places)?.with_context(|| context.words.say("send-busy"))?;
     let mut out = output::standard();
     let mut code = ExitCode::SUCCESS;
     for report in found {
@@ -65,12 +65,13 @@ pub fn run(context: &Context, arguments: &Forget) -> Result<ExitCode> {
         let left = was_sent(&report);
         let copy = match (left, arguments.here) {
             (false, _) => Copy::None,
-            (true, true) => Copy::Beyond("the server was not asked to erase its copy (--here)".into()),
+            (true, true) => Copy::Beyond(context.words.say("forget-here")),
             (true, false) => erase_copy(context, &report)?,
         };
         let erased = !matches!(copy, Copy::Later(_));
         if erased {
-            report.remove().with_context(|| format!("report {id} cannot be erased"))?;
+            let failed = || context.words.tell("forget-cannot", &[("id", &id.to_string())]);
+            report.remove().with_context(failed)?;
         } else {
             code = ExitCode::FAILURE;
         }
@@ -81,25 +82,23 @@ pub fn run(context: &Context, arguments: &Forget) -> Result<ExitCode> {
             });
             output::json_line(&mut out, &said)?;
         } else {
-            writeln!(out, "{}", sentence(&id.to_string(), &copy))?;
+            writeln!(out, "{}", sentence(&id.to_string(), &copy, &context.words))?;
         }
         out.flush()?;
     }
     Ok(code)
 }
 
-fn sentence(id: &str, copy: &Copy) -> String {
+fn sentence(id: &str, copy: &Copy, words: &Words) -> String {
+    let erased = || words.tell("forget-erased", &[("id", id)]);
     match copy {
-        Copy::None => format!("{id} is erased from this machine."),
-        Copy::Erased(server) => format!("{id} is erased from this machine and at {}.", escape(server)),
-        Copy::Beyond(why) => {
-            format!(
-                "{id} is erased from this machine.\nIt was sent before, and the server's copy is not reached: {why}."
-            )
-        }
+        Copy::None => erased(),
+        Copy::Erased(server) => words.tell("forget-erased-there", &[("id", id), ("server", &escape(server))]),
+        Copy::Beyond(why) => format!("{}\n{}", erased(), words.tell("forget-beyond", &[("why", why)])),
         Copy::Later(why) => format!(
-            "{id} is kept, because only from here its copy at the server can be erased, and just now it cannot: {why}.\n\
-             Try again later, or erase it here alone: foretrace forget --here {id}"
+            "{}\n{}",
+            words.tell("forget-later", &[("id", id), ("why", why)]),
+            words.tell("forget-how", &[("id", id)])
         ),
     }
 }
@@ -115,31 +114,31 @@ fn was_sent(report: &ReportDir) -> bool {
 
 /// Asks the server that has the report to erase it.
 fn erase_copy(context: &Context, report: &ReportDir) -> Result<Copy> {
+    let words = &context.words;
     let Some(sent) = consent::sent_receipt(report) else {
-        return Ok(Copy::Beyond("no receipt says where it went".into()));
+        return Ok(Copy::Beyond(words.say("forget-no-receipt")));
     };
     let server = sent.destination.url.clone();
     let Some(agreed) = receipt::issue_erasure(&sent) else {
         let protocol = sent.destination.protocol.name();
-        return Ok(Copy::Beyond(format!(
-            "the protocol {protocol} has no erasure; ask whoever runs {}",
-            escape(&server)
-        )));
+        let facts = [("protocol", protocol), ("server", &escape(&server))];
+        return Ok(Copy::Beyond(words.tell("forget-no-erasure", &facts)));
     };
     let Some(token) = outgoing::erasure_token(report)? else {
-        return Ok(Copy::Beyond("the salt from which its token is made is gone".into()));
+        return Ok(Copy::Beyond(words.say("forget-no-token")));
     };
     report.write_atomically(ERASURE, &serde_json::to_vec_pretty(&agreed)?)?;
     let Some(request) = receipt::erase(&agreed, &token) else {
-        return Ok(Copy::Beyond("its receipt is for something else".into()));
+        return Ok(Copy::Beyond(words.say("forget-other-receipt")));
     };
+    let answers = |status: u16| words.tell("server-answers", &[("status", &status.to_string())]);
     let mut transport =
-        Transport::for_one(&context.settings.upload).context("cannot prepare a connection")?;
+        Transport::for_one(&context.settings.upload).with_context(|| words.say("no-connection"))?;
     Ok(match transport.exchange(request, |_| {}) {
         Outcome::Answered(answer) => match answer.status {
             200 | 202 | 204 | 410 => Copy::Erased(server),
-            408 | 425 | 429 | 500.. => Copy::Later(format!("the server answers {}", answer.status)),
-            status => Copy::Beyond(format!("the server answers {status}")),
+            408 | 425 | 429 | 500.. => Copy::Later(answers(answer.status)),
+            status => Copy::Beyond(answers(status)),
         },
         Outcome::Unreached { why } | Outcome::Broken { why, .. } => Copy::Later(why),
     })

@@ -22,7 +22,7 @@ use crate::output;
 pub fn run(context: &Context, arguments: &arguments::Key) -> Result<ExitCode> {
     let mut key = Key::load(&context.places)?;
     if arguments.create && key.is_none() {
-        key = Some(Key::create(&context.places).context("the key cannot be kept")?);
+        key = Some(Key::create(&context.places).with_context(|| context.words.say("key-not-kept"))?);
     }
     let encrypted_now = catch_up(context)?;
     let listing = context.store().reports();
@@ -40,24 +40,22 @@ pub fn run(context: &Context, arguments: &arguments::Key) -> Result<ExitCode> {
         });
         output::json_line(&mut out, &said)?;
     } else {
+        let words = &context.words;
+        let mut row = |name: &str, text: &str| writeln!(out, "{name:<10} {text}");
+        let name = |key: &str| words.say(key) + ":";
         match &recipient {
             Some(recipient) => {
-                writeln!(out, "Key:      {recipient}")?;
-                writeln!(out, "Kept in:  {}", escape(&identity.display().to_string()))?;
-                writeln!(
-                    out,
-                    "          Keep a copy elsewhere: without it no encrypted report can be read."
-                )?;
+                row(&name("key-is"), recipient)?;
+                row(&name("key-kept-in"), &escape(&identity.display().to_string()))?;
+                row("", &words.say("key-copy"))?;
             }
-            None => writeln!(out, "Key:      none; to make one: foretrace key --create")?,
+            None => row(&name("key-is"), &words.say("key-none"))?,
         }
-        writeln!(out, "Reports:  {sealed} encrypted, {plain} not")?;
+        let (encrypted, plain) = (sealed.to_string(), plain.to_string());
+        let counts = [("sealed", encrypted.as_str()), ("plain", &plain)];
+        row(&name("key-reports"), &words.tell("key-sealed", &counts))?;
         if !asked {
-            writeln!(
-                out,
-                "New reports are not encrypted: an administrator has to set Encrypt=yes in [Storage] of \
-                 /etc/foretrace.conf."
-            )?;
+            writeln!(out, "{}", words.say("key-not-asked"))?;
         }
     }
     out.flush()?;
@@ -81,7 +79,8 @@ pub fn catch_up(context: &Context) -> Result<usize> {
     let mut done = 0;
     for mut report in store.reports().reports {
         if !report.is_foreign() && !report.is_sealed() {
-            report.seal(&recipient).with_context(|| format!("report {} stays in plain", report.id()))?;
+            let id = report.id().to_string();
+            report.seal(&recipient).with_context(|| context.words.tell("key-stays", &[("id", &id)]))?;
             done += 1;
         }
     }

@@ -55,8 +55,12 @@ struct Row {
 /// # Errors
 /// Wrong arguments; nothing that fits.
 pub fn run(context: &Context, arguments: &List) -> Result<ExitCode> {
-    let filter = Filter::parse(&arguments.matches)?;
-    let since = arguments.since.as_deref().map(|text| moment::since(text, &Zoned::now())).transpose()?;
+    let filter = Filter::parse(&arguments.matches, &context.words)?;
+    let since = arguments
+        .since
+        .as_deref()
+        .map(|text| moment::since(text, &Zoned::now(), &context.words))
+        .transpose()?;
     let store = context.store();
     let listing = store.reports();
     for problem in store.problems().iter().chain(&listing.problems) {

@@ -94,7 +94,7 @@ impl Work<'_> {
     /// Asks servers, where the person agrees.
     fn ask(&self, arguments: &Symbols, report: &Report, lacks: &[Lack], names: &mut Names) -> Result<()> {
         let words = &self.context.words;
-        policy::forbidden(&self.context.settings)?;
+        policy::forbidden(&self.context.settings, words)?;
         let servers = self.servers()?;
         let Some(cache) = &self.cache else { bail!("{}", words.say("symbols-no-cache")) };
         let how = match (arguments.ask, self.context.json) {
@@ -115,7 +115,7 @@ impl Work<'_> {
         let certificates = self.context.settings.upload.certificates.clone();
         let manner = Manner { certificates, slowest: SLOWEST, ..Manner::default() };
         let budget = Arc::new(Budget::new(None));
-        let mut transport = Transport::new(manner, budget).context("cannot prepare a connection")?;
+        let mut transport = Transport::new(manner, budget).with_context(|| words.say("no-connection"))?;
         for lack in lacks {
             if let Err(why) = self.fetch(lack, &receipts, cache, &mut transport, names) {
                 output::complain(&format!("{}: {why:#}", lack.file));

@@ -16,28 +16,29 @@ use crate::context::Context;
 use crate::moment;
 use crate::output::{self, NoMatch, Paint, WrongUse};
 use crate::timeline::Timeline;
+use crate::words::Words;
 
 /// Shows or exports a trail.
 ///
 /// # Errors
 /// Wrong arguments, no such report, no trail in it, or a file that cannot be written.
 pub fn run(context: &Context, arguments: &Trace) -> Result<ExitCode> {
+    let words = &context.words;
     let format = match (arguments.format, context.json) {
         (None, false) => TraceFormat::Text,
         (None | Some(TraceFormat::Json), _) => TraceFormat::Json,
         (Some(format), false) => format,
         (Some(_), true) => {
-            return Err(WrongUse("--json and another --format exclude each other".into()).into());
+            return Err(WrongUse(words.say("trace-formats")).into());
         }
     };
-    let last = arguments.last.as_deref().map(moment::span).transpose()?;
+    let last = arguments.last.as_deref().map(|text| moment::span(text, words)).transpose()?;
     let ctf_to = match (format, &arguments.output) {
         (TraceFormat::Ctf, None) => {
-            return Err(WrongUse("--format ctf makes a directory: name a new one with -o DIR".into()).into());
+            return Err(WrongUse(words.say("trace-ctf-where")).into());
         }
         (TraceFormat::Ctf, Some(_)) if last.is_some() => {
-            let sentence = "--last works with text and json; babeltrace2 cuts a CTF trail with --begin";
-            return Err(WrongUse(sentence.into()).into());
+            return Err(WrongUse(words.say("trace-ctf-last")).into());
         }
         (TraceFormat::Ctf, Some(directory)) => Some(directory),
         _ => None,
@@ -48,19 +49,20 @@ pub fn run(context: &Context, arguments: &Trace) -> Result<ExitCode> {
     let has_trail =
         bundle.names().iter().any(|name| foretrace_report::trail::source_and_file(name).is_some());
     if !has_trail {
-        return Err(NoMatch(without_trail(&report)).into());
+        return Err(NoMatch(without_trail(&report, words)).into());
     }
     if let Some(directory) = ctf_to {
-        export(&mut bundle, directory)?;
+        export(&mut bundle, directory, words)?;
         return Ok(ExitCode::SUCCESS);
     }
     let timeline = Timeline::read(&mut bundle, &report);
     let skipped = last.map_or(0, |span| timeline.before_last(span));
     match &arguments.output {
         Some(path) => {
-            let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+            let failed = || output::unwritable(path, words);
+            let file = File::create(path).with_context(failed)?;
             print(&timeline, skipped, format, Paint::plain(), &mut BufWriter::new(file))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+                .with_context(failed)?;
         }
         None => print(&timeline, skipped, format, Paint::standard(), &mut output::standard())?,
     }
@@ -90,38 +92,35 @@ fn print(
 }
 
 /// Writes each ring's CTF files as they were recorded into a folder of their own.
-fn export(bundle: &mut Bundle, directory: &Path) -> Result<()> {
-    let shown = directory.display();
+fn export(bundle: &mut Bundle, directory: &Path, words: &Words) -> Result<()> {
+    let unmade = |folder: &Path| words.tell("cannot-make", &[("file", &folder.display().to_string())]);
     match fs::create_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
             if !empty {
-                return Err(WrongUse(format!(
-                    "{shown} exists already and is no empty directory: name a new one"
-                ))
-                .into());
+                let shown = directory.display().to_string();
+                return Err(WrongUse(words.tell("trace-not-empty", &[("directory", &shown)])).into());
             }
         }
-        other => other.with_context(|| format!("cannot make the directory {shown}"))?,
+        other => other.with_context(|| unmade(directory))?,
     }
     // The bundle's reader has checked every name: no part of one can leave the directory.
     for name in bundle.names() {
         let Some((source, file)) = foretrace_report::trail::source_and_file(&name) else { continue };
         let folder = directory.join(source);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| unmade(&folder))?;
         let content = bundle.part(&name).map_err(StoreError::from)?;
-        fs::write(folder.join(file), content)
-            .with_context(|| format!("cannot write into {}", folder.display()))?;
+        let file = folder.join(file);
+        fs::write(&file, content).with_context(|| output::unwritable(&file, words))?;
     }
     Ok(())
 }
 
-fn without_trail(report: &Report) -> String {
+fn without_trail(report: &Report, words: &Words) -> String {
     let why =
         report.problems.iter().find(|problem| problem.part == "trail").map(|problem| problem.what.as_str());
     match why {
-        Some(why) => format!("this report has no trail: {why}"),
-        None => "this report has no trail: the program recorded no events (it must link foretrace to do so)"
-            .into(),
+        Some(why) => words.tell("trace-none-because", &[("why", why)]),
+        None => words.say("trace-none"),
     }
 }

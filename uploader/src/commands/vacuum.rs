@@ -16,23 +16,28 @@ use crate::{output, sentence};
 /// Output that cannot be written; what cannot be removed is told and makes the exit code 1.
 pub fn run(context: &Context) -> Result<ExitCode> {
     let done = foretrace_store::vacuum(&context.places, &context.settings);
+    let words = &context.words;
     let mut out = output::standard();
     for gone in &done.removed {
-        let why = match gone.why {
-            Reason::Age => "older than MaxAge= allows",
-            Reason::Use => "more than MaxUse= allows",
-            Reason::Free => "less free than KeepFree= wants",
-        };
+        let why = words.say(match gone.why {
+            Reason::Age => "vacuum-age",
+            Reason::Use => "vacuum-use",
+            Reason::Free => "vacuum-free",
+        });
         if context.json {
             let row = json!({ "id": gone.id.to_string(), "uid": gone.uid, "bytes": gone.bytes, "why": why });
             output::json_line(&mut out, &row)?;
         } else {
-            writeln!(out, "{} removed, {}: {why}", gone.id, sentence::size(gone.bytes))?;
+            let (id, size) = (gone.id.to_string(), sentence::size(gone.bytes));
+            let facts = [("id", id.as_str()), ("size", &size), ("why", &why)];
+            writeln!(out, "{}", words.tell("vacuum-removed", &facts))?;
         }
     }
     if !context.json {
-        let (removed, kept) = (done.removed.len(), done.kept);
-        writeln!(out, "{removed} removed, {kept} kept ({})", sentence::size(done.kept_bytes))?;
+        let (removed, kept) = (done.removed.len().to_string(), done.kept.to_string());
+        let size = sentence::size(done.kept_bytes);
+        let facts = [("removed", removed.as_str()), ("kept", &kept), ("size", &size)];
+        writeln!(out, "{}", words.tell("vacuum-done", &facts))?;
     }
     out.flush()?;
     done.problems.iter().for_each(|problem| output::complain(&problem.to_string()));

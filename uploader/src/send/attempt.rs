@@ -53,7 +53,7 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
     let agreed = match known.map(|known| narrowed(context, report, &known)).transpose()?.flatten() {
         None => agreed,
         Some(Narrowed::Nothing) => {
-            let why = "it has enough reports of this problem".to_owned();
+            let why = delivery::ENOUGH.to_owned();
             let ended = delivery::ended(&begun, &Verdict::Refused { why }, Timestamp::now(), 0);
             let ended = Delivery { attempts: ended.attempts - 1, ..ended };
             write(report, &ended)?;
@@ -116,33 +116,32 @@ fn line(id: ReportId, state: State, delivery: &Delivery) -> Line {
 
 /// The bytes that were agreed to, checked in the file from which they are then sent.
 fn agreed(context: &Context, report: &ReportDir, phase: Phase) -> Result<Agreed> {
-    policy::forbidden(&context.settings)?;
-    let destination = consent::destination(&context.settings)?;
-    let consent = answer(report)?;
+    policy::forbidden(&context.settings, &context.words)?;
+    let destination = consent::destination(context)?;
+    let consent = answer(context, report)?;
     let (answers, _) = StandingAnswers::load(&context.places);
-    policy::stands(&context.settings, &answers, &report.report()?.program.name, &consent)?;
+    let program = report.report()?.program.name;
+    policy::stands(&context.settings, &answers, &program, &consent, &context.words)?;
     let mut name = OUTGOING;
     if let Answer::Granted(receipt) = &consent.answer {
         // The limit may have become narrower since the answer was given.
-        outgoing::allowed(receipt.classes, &context.settings)?;
+        outgoing::allowed(receipt.classes, &context.settings, &context.words)?;
         if receipt.sealed.is_some() {
             name = SEALED_OUTGOING;
         }
     }
-    let outgoing = report.open(name)?.with_context(|| {
-        format!("{name}, the bytes that were agreed to, is gone: answer again with `foretrace consent`")
-    })?;
+    let outgoing = report.open(name)?.with_context(|| context.words.tell("send-gone", &[("file", name)]))?;
     Ok(receipt::check(&consent, phase, report.id(), outgoing, &destination, Timestamp::now())?)
 }
 
-fn answer(report: &ReportDir) -> Result<Consent> {
-    consent::read(report)?.context("nobody has agreed to send it")
+fn answer(context: &Context, report: &ReportDir) -> Result<Consent> {
+    consent::read(report)?.with_context(|| context.words.say("send-no-yes"))
 }
 
 /// What the server knows about the signature, where it may be asked and answers. One answer is good for all
 /// reports of a round that ask the same.
 fn asked(context: &Context, report: &ReportDir, round: &Round, worker: &mut Worker) -> Result<Option<Known>> {
-    let Some(question) = answer(report)?.question.filter(|_| context.settings.upload.ask) else {
+    let Some(question) = answer(context, report)?.question.filter(|_| context.settings.upload.ask) else {
         return Ok(None);
     };
     let Some(part) = question.body.first() else { return Ok(None) };
@@ -163,7 +162,7 @@ enum Narrowed {
 }
 
 fn narrowed(context: &Context, report: &ReportDir, known: &Known) -> Result<Option<Narrowed>> {
-    let consent = answer(report)?;
+    let consent = answer(context, report)?;
     let Answer::Granted(receipt) = &consent.answer else { return Ok(None) };
     if receipt.classes.is_subset(known.wants) {
         return Ok(None);

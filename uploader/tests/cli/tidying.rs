@@ -94,3 +94,39 @@ fn the_manual_and_the_completions_name_every_command() {
         assert!(shells.iter().all(|script| script.contains(command)), "{command}");
     }
 }
+
+#[test]
+fn every_command_speaks_the_persons_language() {
+    let world = World::new();
+    world.add(&id('a'), json!({}), &[]);
+    let german = |arguments: &[&str], said: &str| {
+        let output = world.command(arguments).env("LC_ALL", "de_DE.UTF-8").output().unwrap();
+        let all = [output.stdout, output.stderr].concat();
+        let all = String::from_utf8_lossy(&all);
+        assert!(all.contains(said), "{arguments:?}: {all}");
+    };
+    german(&["comment", "a"], "Noch kein Kommentar");
+    german(&["comment", "a", "es war die Maus"], "wie Sie ihn geschrieben haben");
+    german(&["consent"], "Verwaltung: fragen");
+    german(&["consent", "a"], "wie lautet die Antwort für aaaaaaaa?");
+    german(&["consent", "a", "--grant", "trail"], "kein Server ist eingestellt");
+    german(&["consent", "a", "--deny"], "aaaaaaaa wird nicht gesendet.");
+    german(&["consent", "--program", "gimp", "--set", "never"], "Für gimp gilt von jetzt an: nie.");
+    german(&["key"], "Schlüssel: keiner");
+    german(&["trace", "a"], "dieser Bericht hat keine Ereignisse");
+    german(&["trace", "a", "--last", "soon"], "„soon“ ist keine Zeitspanne");
+    german(&["dump", "a", "--part", "core"], "kein ganzer Core behalten");
+    german(&["dump", "a", "--part", "x"], "keinen Teil namens „x“");
+    german(&["debug", "a"], "keinen Minidump");
+    german(&["list", "colour=red"], "„colour“ ist keine Angabe");
+    german(&["info", "b"], "keine ID eines Berichts beginnt mit „b“");
+    german(&["vacuum"], "0 entfernt, 1 behalten");
+    german(&["forget", "a"], "ist auf diesem Rechner gelöscht");
+    assert!(
+        world
+            .run(&["consent", "--program", "gimp", "--set", "ask", "--json"])
+            .expect(0)
+            .out()
+            .contains("ask")
+    );
+}
