@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::delivery::to_the_second;
 use crate::output::{self, WrongUse};
 use crate::words::Words;
-use crate::{outgoing, policy, protocol, receipt, transport};
+use crate::{delivery, outgoing, policy, protocol, receipt, transport};
 
 /// `foretrace consent`.
 ///
@@ -163,17 +163,18 @@ fn sent_when(words: &Words, sent: Option<&str>) -> String {
 /// # Errors
 /// A store that cannot be read or written.
 pub fn lapse(context: &Context, report: &ReportDir, consent: &schema::Consent) -> Result<bool> {
+    // What a person answered for the report itself stands; whether it is over is found out when it is to leave.
+    if !matches!(consent.how, How::Policy(_)) {
+        return Ok(false);
+    }
     let settled = [DeliveryState::Sent, DeliveryState::Refused];
     if delivery(report)?.is_some_and(|delivery| settled.contains(&delivery.state)) {
         return Ok(false);
     }
     let (answers, _) = StandingAnswers::load(&context.places);
-    let by_rule = matches!(consent.how, How::Policy(_));
     let over = consent.expires.as_deref().is_some_and(|end| receipt::is_over(end, Timestamp::now()));
     let program = report.report()?.program.name;
-    if !(by_rule && over)
-        && policy::stands(&context.settings, &answers, &program, consent, &context.words).is_ok()
-    {
+    if !over && policy::stands(&context.settings, &answers, &program, consent, &context.words).is_ok() {
         return Ok(false);
     }
     report.remove_file(CONSENT)?;
@@ -186,7 +187,7 @@ pub fn lapse(context: &Context, report: &ReportDir, consent: &schema::Consent) -
 /// # Errors
 /// `consent.json` cannot be read or understood.
 pub fn read(report: &ReportDir) -> Result<Option<schema::Consent>> {
-    parse(report, CONSENT)
+    parse(report, CONSENT, |json| serde_json::from_slice(json))
 }
 
 /// What was agreed to when a report was sent. A yes that was taken back since leaves no receipt, and one for another report
@@ -203,12 +204,16 @@ pub fn sent_receipt(report: &ReportDir) -> Option<Receipt> {
 /// # Errors
 /// `delivery.json` cannot be read or understood.
 pub fn delivery(report: &ReportDir) -> Result<Option<Delivery>> {
-    parse(report, DELIVERY)
+    parse(report, DELIVERY, delivery::read)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(report: &ReportDir, name: &str) -> Result<Option<T>> {
+fn parse<T>(
+    report: &ReportDir,
+    name: &str,
+    parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+) -> Result<Option<T>> {
     let Some(json) = report.read(name)? else { return Ok(None) };
-    serde_json::from_slice(&json).map(Some).with_context(|| {
+    parse(&json).map(Some).with_context(|| {
         format!("{} is damaged: remove it to be asked again", report.path().join(name).display())
     })
 }

@@ -107,6 +107,22 @@ pub fn begun(previous: Option<&Delivery>, now: Timestamp, jitter: u64) -> Delive
     }
 }
 
+/// Reads `delivery.json`. An empty one is the note of an attempt whose content a power cut took: only the name of that note
+/// is durable before anything leaves.
+///
+/// # Errors
+/// It is none.
+pub fn read(json: &[u8]) -> serde_json::Result<Delivery> {
+    if json.iter().any(|byte| *byte != 0) {
+        return serde_json::from_slice(json);
+    }
+    Ok(Delivery {
+        next: None,
+        why: Some("the machine went off while it was being sent".into()),
+        ..begun(None, Timestamp::UNIX_EPOCH, 0)
+    })
+}
+
 /// What `delivery.json` says of a report that is left alone in this run, because the server asked for that or
 /// cannot be reached: no attempt was made.
 pub fn put_off(previous: Option<&Delivery>, why: &str, now: Timestamp, wait: Duration) -> Delivery {
@@ -295,6 +311,18 @@ mod tests {
         let sent = ended(&begun(Some(&still), now(), 0), &stored, now(), 0);
         assert_eq!((sent.state, sent.attempts, sent.doubtful), (DeliveryState::Sent, 4, 1));
         assert_eq!((sent.next, sent.sent.as_deref()), (None, Some("2026-11-20T21:30:00Z")));
+    }
+
+    #[test]
+    fn a_note_whose_content_is_lost_is_one_of_a_doubtful_attempt() {
+        for lost in [&b""[..], &[0; 512]] {
+            let delivery = read(lost).unwrap();
+            assert_eq!((delivery.state, delivery.doubtful), (DeliveryState::MaybeSent, 1));
+            assert_eq!(remaining(&delivery, now()), None, "it is due");
+        }
+        let noted = begun(None, now(), 0);
+        assert_eq!(read(&serde_json::to_vec_pretty(&noted).unwrap()).unwrap(), noted);
+        assert!(read(b"{").is_err());
     }
 
     #[test]

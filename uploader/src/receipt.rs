@@ -251,16 +251,21 @@ fn whole<R: Read + Seek>(source: &mut R) -> Result<BodyPart, BundleError> {
 }
 
 fn digests<R: Read + Seek>(piece: &Piece, source: &mut R) -> Result<BodyPart, BundleError> {
-    let mut all = Sha256::new();
+    let mut all: Option<Sha256> = None;
     let mut bytes = 0;
     let mut chunks = Vec::new();
     piece.chunks::<_, BundleError>(source, |chunk| {
         bytes += chunk.len() as u64;
-        all.update(&chunk);
-        chunks.push(digest(&chunk));
+        let one = Sha256::new_with_prefix(&chunk);
+        match &mut all {
+            Some(all) => all.update(&chunk),
+            // What is no longer than a chunk is gone through once.
+            None => all = Some(one.clone()),
+        }
+        chunks.push(hex(&one.finalize()));
         Ok(chunk)
     })?;
-    let sha256 = hex(&all.finalize());
+    let sha256 = hex(&all.unwrap_or_default().finalize());
     Ok(BodyPart { name: piece.name.to_owned(), classes: piece.classes, bytes, sha256, chunks })
 }
 

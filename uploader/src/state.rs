@@ -2,7 +2,8 @@
 
 use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState};
 use foretrace_store::{CONSENT, DELIVERY, ReportDir};
-use serde::de::DeserializeOwned;
+
+use crate::delivery;
 
 /// Where a report stands.
 #[derive(Debug)]
@@ -27,7 +28,10 @@ pub enum Document<T> {
 impl State {
     /// Reads where `report` stands.
     pub fn of(report: &ReportDir) -> State {
-        State { consent: document(report, CONSENT), delivery: document(report, DELIVERY) }
+        State {
+            consent: document(report, CONSENT, |json| serde_json::from_slice(json)),
+            delivery: document(report, DELIVERY, delivery::read),
+        }
     }
 
     /// The version in which the problem is mended, where a server said so.
@@ -68,8 +72,12 @@ impl State {
     }
 }
 
-fn document<T: DeserializeOwned>(report: &ReportDir, name: &str) -> Document<T> {
-    match report.read(name).map(|content| content.map(|json| serde_json::from_slice(&json))) {
+fn document<T>(
+    report: &ReportDir,
+    name: &str,
+    parse: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+) -> Document<T> {
+    match report.read(name).map(|content| content.map(|json| parse(&json))) {
         Ok(None) => Document::Absent,
         Ok(Some(Ok(value))) => Document::Present(value),
         Ok(Some(Err(error))) => Document::Damaged(format!("{name} cannot be understood: {error}")),

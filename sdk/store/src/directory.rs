@@ -18,6 +18,17 @@ use crate::StoreError;
 /// How deep a tree may be that [`Directory::remove_tree`] removes; report directories are flat.
 const DEPTH: u32 = 16;
 
+/// What of a file that was replaced is there after a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// The file with its content.
+    Content,
+    /// The file, with its content or empty.
+    Name,
+    /// The file as it was before, or as now, or empty.
+    Later,
+}
+
 /// An open directory and the path that it was opened by, for messages only.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -123,15 +134,11 @@ impl Directory {
 
     /// Replaces `name` by `content`: readers see the old or the new, also after a power cut.
     pub(crate) fn write_atomically(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        self.replace(name, content, true)
+        self.replace(name, content, Durable::Content)
     }
 
-    /// The same without waiting for the disk: after a power cut there may be the new content, a part of it, or nothing.
-    pub(crate) fn write_loosely(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        self.replace(name, content, false)
-    }
-
-    fn replace(&self, name: &str, content: &[u8], lasting: bool) -> Result<(), StoreError> {
+    /// Replaces `name` by `content`: readers see the old or the new, after a power cut what `durable` promises.
+    pub(crate) fn replace(&self, name: &str, content: &[u8], durable: Durable) -> Result<(), StoreError> {
         // Whoever holds a half-written predecessor has died: one writer at a time is the uploader's lock's business,
         // and a race between two writers ends in one of them failing, never in a mixture.
         let draft = format!(".{name}.new");
@@ -142,10 +149,10 @@ impl Directory {
         let mut file = self.create_file(&draft)?;
         let written = file
             .write_all(content)
-            .and_then(|()| if lasting { file.sync_all() } else { Ok(()) })
+            .and_then(|()| if durable == Durable::Content { file.sync_all() } else { Ok(()) })
             .map_err(|e| self.error(name, e))
             .and_then(|()| self.rename(&draft, self, name, RenameFlags::empty()))
-            .and_then(|()| if lasting { self.sync() } else { Ok(()) });
+            .and_then(|()| if durable == Durable::Later { Ok(()) } else { self.sync() });
         if written.is_err() {
             // The draft holds nothing that anybody waits for; the first error is the one to tell.
             let _ = unlinkat(&self.fd, draft.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -222,6 +229,11 @@ impl Directory {
     /// Makes the directory's names durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         nix::unistd::fsync(&self.fd).map_err(|e| StoreError::io(self.path.display().to_string(), e))
+    }
+
+    /// Makes everything durable that was written to this directory's file system.
+    pub(crate) fn sync_all(&self) -> Result<(), StoreError> {
+        nix::unistd::syncfs(&self.fd).map_err(|e| StoreError::io(self.path.display().to_string(), e))
     }
 
     /// Bytes on disk below this directory's entry `name`, one level deep.

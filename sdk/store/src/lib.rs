@@ -27,6 +27,7 @@ pub mod vacuum;
 
 pub use answers::{Standing, StandingAnswer, StandingAnswers};
 pub use cores::{CORE, CoreSeat};
+pub use directory::Durable;
 pub use error::{FindError, StoreError};
 pub use incoming::{Incoming, Owner, Published, Revision, StoreKind};
 pub use lock::UploaderLock;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use foretrace_report::bundle::{BundleReader, Limits};
 use foretrace_report::{Report, ReportId};
 
-use crate::directory::{Directory, on_disk, read_limited, require_regular};
+use crate::directory::{Directory, Durable, on_disk, read_limited, require_regular};
 use nix::sys::stat::FileStat;
 
 use crate::incoming::{Owner, StoreKind};
@@ -306,8 +306,24 @@ impl ReportDir {
     /// # Errors
     /// Another user's report, a refusal by the system, any other name.
     pub fn write_atomically(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
+        self.replace(name, content, Durable::Content)
+    }
+
+    /// The same, where less has to be there after a power cut.
+    ///
+    /// # Errors
+    /// As [`ReportDir::write_atomically`].
+    pub fn replace(&self, name: &str, content: &[u8], durable: Durable) -> Result<(), StoreError> {
         limit_of(name)?;
-        self.own()?.write_atomically(name, content)
+        self.own()?.replace(name, content, durable)
+    }
+
+    /// Makes everything durable that was written to the file system on which the report lies.
+    ///
+    /// # Errors
+    /// A refusal by the system.
+    pub fn sync_all(&self) -> Result<(), StoreError> {
+        self.shelf.sync_all()
     }
 
     /// Removes one of the files that [`ReportDir::read`] reads; one that is not there is no error.

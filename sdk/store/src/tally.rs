@@ -22,7 +22,7 @@ use nix::unistd::{Gid, Uid, fchown};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::directory::{Directory, read_limited};
+use crate::directory::{Directory, Durable, read_limited};
 use crate::incoming::{Owner, own_directory, own_shelf};
 use crate::settings::Storage;
 use crate::{Places, StoreError};
@@ -153,7 +153,7 @@ pub fn admit(places: &Places, storage: &Storage, candidate: &Candidate<'_>) -> R
     let text = tally.text(&tallies, &name)?;
     match admission {
         // The report is waited for, and writes this again when it is there. Should it be lost, others become reports.
-        Admission::Whole => tallies.write_loosely(&name, &text)?,
+        Admission::Whole => tallies.replace(&name, &text, Durable::Later)?,
         Admission::Counted(_) => tallies.write_atomically(&name, &text)?,
     }
     if let (Admission::Counted(carrier), Some(counted)) = (admission, &tally.counted) {

@@ -1,14 +1,19 @@
-//! A file that is held open while it is checked and sent, and read without a shared position.
+//! A file that is held open while it is checked and sent, and read without a shared position; a small one is read once.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use foretrace_report::receipt::CHUNK;
+
 /// The held file; clones read the same file, each at its own position.
 #[derive(Clone, Debug)]
 pub struct Held {
     file: Arc<File>,
+    // All of it, where that is no more than a chunk: nobody can change what is in memory.
+    kept: Option<Bytes>,
     length: u64,
     links: u64,
     at: u64,
@@ -18,7 +23,16 @@ impl Held {
     /// Holds `file`, as long as it is now.
     pub fn new(file: File) -> io::Result<Held> {
         let metadata = file.metadata()?;
-        Ok(Held { file: Arc::new(file), length: metadata.len(), links: metadata.nlink(), at: 0 })
+        let length = metadata.len();
+        let kept = match usize::try_from(length) {
+            Ok(length) if length <= CHUNK => {
+                let mut kept = vec![0; length];
+                file.read_exact_at(&mut kept, 0)?;
+                Some(Bytes::from(kept))
+            }
+            _ => None,
+        };
+        Ok(Held { file: Arc::new(file), kept, length, links: metadata.nlink(), at: 0 })
     }
 
     /// Whether it still has the name that it had: whoever takes an answer back removes it, and another answer replaces
@@ -37,7 +51,14 @@ impl Read for Held {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.length.saturating_sub(self.at)).unwrap_or(usize::MAX);
         let wanted = into.len().min(left);
-        let read = self.file.read_at(&mut into[..wanted], self.at)?;
+        let read = match &self.kept {
+            Some(kept) => {
+                let from = usize::try_from(self.at.min(self.length)).unwrap_or(usize::MAX);
+                into[..wanted].copy_from_slice(&kept[from..from + wanted]);
+                wanted
+            }
+            None => self.file.read_at(&mut into[..wanted], self.at)?,
+        };
         self.at += read as u64;
         Ok(read)
     }

@@ -34,7 +34,7 @@ fn poured(load: Load) -> Result<Vec<u8>, Torn> {
     let mut all = Vec::new();
     match load {
         Load::Nothing => {}
-        Load::Memory(bytes) => all = bytes,
+        Load::Memory(bytes) => all = bytes.into(),
         Load::Stream(stream) => stream.pour(&mut |piece| {
             assert!(piece.len() <= CHUNK, "{}", piece.len());
             all.extend_from_slice(&piece);

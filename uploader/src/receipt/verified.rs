@@ -3,6 +3,7 @@
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use foretrace_report::ReportId;
@@ -31,7 +32,7 @@ pub struct Agreed {
     content: Arc<Checked>,
     // As it travels.
     length: u64,
-    kept: Option<Vec<u8>>,
+    kept: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub enum Load {
     /// None.
     Nothing,
     /// Few enough to be held.
-    Memory(Vec<u8>),
+    Memory(Bytes),
     /// Many, from this offset of the body on.
     Stream(Stream),
 }
@@ -130,7 +131,7 @@ impl Agreed {
             sha256,
             content,
             length,
-            kept,
+            kept: kept.map(Bytes::from),
         })
     }
 
@@ -227,7 +228,7 @@ impl Agreed {
         match &self.kept {
             Some(bytes) => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                Load::Memory(bytes[from..].to_vec())
+                Load::Memory(bytes.slice(from..))
             }
             None => Load::Stream(Stream { content: Arc::clone(&self.content), from: offset }),
         }
@@ -261,7 +262,7 @@ impl Verified {
         headers: Vec<(&'static str, String)>,
         body: Vec<u8>,
     ) -> Verified {
-        Verified { method, url, agreed, headers, length: body.len() as u64, load: Load::Memory(body) }
+        Verified { method, url, agreed, headers, length: body.len() as u64, load: Load::Memory(body.into()) }
     }
 
     /// The HTTP method.

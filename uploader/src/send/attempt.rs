@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use foretrace_report::ReportId;
-use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState, Known, Phase};
-use foretrace_store::{DELIVERY, OUTGOING, ReportDir, SEALED_OUTGOING, StandingAnswers};
+use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState, How, Known, Phase};
+use foretrace_store::{DELIVERY, Durable, OUTGOING, ReportDir, SEALED_OUTGOING, StandingAnswers};
 use jiff::Timestamp;
 
 use super::crew::{Round, Worker};
@@ -36,27 +36,31 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
     }
     if let Some((why, wait)) = round.held(Timestamp::now()) {
         let delivery = delivery::put_off(before.as_ref(), &why, Timestamp::now(), wait);
-        write(report, &delivery)?;
+        write(report, &delivery, round.durable)?;
         return Ok(line(id, State::NotDue, &delivery));
     }
-    let agreed = match agreed(context, report, Phase::Report) {
-        Ok(agreed) => agreed,
+    let found = answer(context, report).and_then(|consent| {
+        let agreed = agreed(context, report, Phase::Report, &consent)?;
+        Ok((consent, agreed))
+    });
+    let (consent, agreed) = match found {
+        Ok(found) => found,
         Err(error) => return Ok(Line::because(id, State::Blocked, format!("{error:#}"))),
     };
     let known = before.as_ref().and_then(|before| before.known.clone());
     let known = match known {
-        None => asked(context, report, round, worker)?,
+        None => asked(context, report, &consent, round, worker)?,
         known => known,
     };
     let mut begun = delivery::begun(before.as_ref(), Timestamp::now(), jitter()?);
     begun.known.clone_from(&known);
-    let agreed = match known.map(|known| narrowed(context, report, &known)).transpose()?.flatten() {
+    let agreed = match known.map(|known| narrowed(context, report, &consent, &known)).transpose()?.flatten() {
         None => agreed,
         Some(Narrowed::Nothing) => {
             let why = delivery::ENOUGH.to_owned();
             let ended = delivery::ended(&begun, &Verdict::Refused { why }, Timestamp::now(), 0);
             let ended = Delivery { attempts: ended.attempts - 1, ..ended };
-            write(report, &ended)?;
+            write(report, &ended, round.durable)?;
             return Ok(line(id, State::Refused, &ended));
         }
         Some(Narrowed::To(agreed)) => *agreed,
@@ -65,14 +69,15 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
     if let Err(torn) = agreed.stands() {
         return Ok(Line::because(id, State::Blocked, torn.to_string()));
     }
-    write(report, &begun)?;
+    // That an attempt was made has to outlast a power cut; what it says may be lost in one.
+    write(report, &begun, Durable::Name)?;
     // An upload that can be gone on with is noted as soon as the server has named it.
     let noted = RefCell::new(begun);
     let mut note = |upload: &foretrace_report::receipt::Upload| {
         let mut noted = noted.borrow_mut();
         noted.upload = Some(upload.clone());
         // Without the note a later run begins anew, which loses time and no report.
-        let _ = write(report, &noted);
+        let _ = write(report, &noted, Durable::Later);
     };
     let meter = round.progress.meter(id, agreed.length());
     let going_on = before.as_ref().and_then(|before| before.upload.as_ref());
@@ -80,7 +85,8 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
         meter.show(handed);
     });
     let ended = delivery::ended(&noted.into_inner(), &judged.verdict, Timestamp::now(), jitter()?);
-    write(report, &ended).context("the attempt is over, but how it ended could not be written down")?;
+    write(report, &ended, round.durable)
+        .context("the attempt is over, but how it ended could not be written down")?;
     round.learn(&judged, Timestamp::now());
     let state = match ended.state {
         DeliveryState::Sent => State::Sent,
@@ -115,13 +121,14 @@ fn line(id: ReportId, state: State, delivery: &Delivery) -> Line {
 }
 
 /// The bytes that were agreed to, checked in the file from which they are then sent.
-fn agreed(context: &Context, report: &ReportDir, phase: Phase) -> Result<Agreed> {
+fn agreed(context: &Context, report: &ReportDir, phase: Phase, consent: &Consent) -> Result<Agreed> {
     policy::forbidden(&context.settings, &context.words)?;
     let destination = consent::destination(context)?;
-    let consent = answer(context, report)?;
-    let (answers, _) = StandingAnswers::load(&context.places);
-    let program = report.report()?.program.name;
-    policy::stands(&context.settings, &answers, &program, &consent, &context.words)?;
+    if matches!(consent.how, How::Policy(_)) {
+        let (answers, _) = StandingAnswers::load(&context.places);
+        let program = report.report()?.program.name;
+        policy::stands(&context.settings, &answers, &program, consent, &context.words)?;
+    }
     let mut name = OUTGOING;
     if let Answer::Granted(receipt) = &consent.answer {
         // The limit may have become narrower since the answer was given.
@@ -131,7 +138,7 @@ fn agreed(context: &Context, report: &ReportDir, phase: Phase) -> Result<Agreed>
         }
     }
     let outgoing = report.open(name)?.with_context(|| context.words.tell("send-gone", &[("file", name)]))?;
-    Ok(receipt::check(&consent, phase, report.id(), outgoing, &destination, Timestamp::now())?)
+    Ok(receipt::check(consent, phase, report.id(), outgoing, &destination, Timestamp::now())?)
 }
 
 fn answer(context: &Context, report: &ReportDir) -> Result<Consent> {
@@ -140,8 +147,14 @@ fn answer(context: &Context, report: &ReportDir) -> Result<Consent> {
 
 /// What the server knows about the signature, where it may be asked and answers. One answer is good for all
 /// reports of a round that ask the same.
-fn asked(context: &Context, report: &ReportDir, round: &Round, worker: &mut Worker) -> Result<Option<Known>> {
-    let Some(question) = answer(context, report)?.question.filter(|_| context.settings.upload.ask) else {
+fn asked(
+    context: &Context,
+    report: &ReportDir,
+    consent: &Consent,
+    round: &Round,
+    worker: &mut Worker,
+) -> Result<Option<Known>> {
+    let Some(question) = consent.question.as_ref().filter(|_| context.settings.upload.ask) else {
         return Ok(None);
     };
     let Some(part) = question.body.first() else { return Ok(None) };
@@ -149,7 +162,7 @@ fn asked(context: &Context, report: &ReportDir, round: &Round, worker: &mut Work
         return Ok(known);
     }
     // What may not be asked is not asked; whether the report may leave is found out by itself.
-    let Ok(agreed) = agreed(context, report, Phase::Question) else { return Ok(None) };
+    let Ok(agreed) = agreed(context, report, Phase::Question, consent) else { return Ok(None) };
     let known = protocol::question::ask(&agreed, &mut worker.transport);
     round.remember(&part.sha256, known.clone());
     Ok(known)
@@ -161,8 +174,12 @@ enum Narrowed {
     To(Box<Agreed>),
 }
 
-fn narrowed(context: &Context, report: &ReportDir, known: &Known) -> Result<Option<Narrowed>> {
-    let consent = answer(context, report)?;
+fn narrowed(
+    context: &Context,
+    report: &ReportDir,
+    consent: &Consent,
+    known: &Known,
+) -> Result<Option<Narrowed>> {
     let Answer::Granted(receipt) = &consent.answer else { return Ok(None) };
     if receipt.classes.is_subset(known.wants) {
         return Ok(None);
@@ -172,12 +189,13 @@ fn narrowed(context: &Context, report: &ReportDir, known: &Known) -> Result<Opti
         return Ok(Some(Narrowed::Nothing));
     }
     // Less than was agreed to, to the same server: the same answer covers it.
-    consent::grant(context, report, wanted, consent.how)?;
-    Ok(Some(Narrowed::To(Box::new(agreed(context, report, Phase::Report)?))))
+    consent::grant(context, report, wanted, consent.how.clone())?;
+    let narrower = answer(context, report)?;
+    Ok(Some(Narrowed::To(Box::new(agreed(context, report, Phase::Report, &narrower)?))))
 }
 
-fn write(report: &ReportDir, delivery: &Delivery) -> Result<()> {
-    Ok(report.write_atomically(DELIVERY, &serde_json::to_vec_pretty(delivery)?)?)
+fn write(report: &ReportDir, delivery: &Delivery, durable: Durable) -> Result<()> {
+    Ok(report.replace(DELIVERY, &serde_json::to_vec_pretty(delivery)?, durable)?)
 }
 
 fn jitter() -> Result<u64> {

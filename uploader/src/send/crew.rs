@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use foretrace_report::receipt::Known;
-use foretrace_store::ReportDir;
+use foretrace_store::incoming::StoreKind;
 use foretrace_store::settings::Upload;
+use foretrace_store::{Durable, ReportDir};
 use jiff::Timestamp;
 
 use super::attempt::{self, UNREACHABLE};
@@ -27,6 +28,10 @@ use crate::transport::{Budget, Manner, Transport, check_address, is_near};
 /// Reports that are on their way at the same time.
 const WORKERS: usize = 4;
 
+/// So many reports at most are each on disk as soon as it is known what became of them. Of more, all are when the run ends:
+/// a power cut before that leaves attempts that count as doubtful.
+const FEW: usize = 8;
+
 /// What all workers of a run share.
 pub struct Round {
     /// Whether the times of the next attempts count.
@@ -35,6 +40,8 @@ pub struct Round {
     pub progress: Progress,
     /// Why nothing leaves before the network is another, as a sentence.
     pub obstacle: Option<&'static str>,
+    /// What of an attempt's end is to outlast a power cut before the run is over.
+    pub durable: Durable,
     hold: Mutex<Option<(String, Timestamp)>>,
     known: Mutex<HashMap<String, Option<Known>>>,
 }
@@ -61,6 +68,7 @@ pub fn send(
         now,
         progress: Progress::new(reports.len()),
         obstacle: if now { None } else { obstacle(upload) },
+        durable: if reports.len() > FEW { Durable::Later } else { Durable::Content },
         hold: Mutex::new(None),
         known: Mutex::new(HashMap::new()),
     };
@@ -70,6 +78,8 @@ pub fn send(
         let transport = Transport::new(manner, Arc::clone(&budget)).context("cannot prepare a connection")?;
         workers.push(Worker { transport });
     }
+    let of = |kind| reports.iter().find(|report| report.kind() == kind).cloned();
+    let stores = [of(StoreKind::System), of(StoreKind::User)];
     let waiting = Mutex::new(VecDeque::from(reports));
     let (lines, said) = mpsc::channel();
     thread::scope(|scope| {
@@ -93,6 +103,9 @@ pub fn send(
             say(line)
         })
     })?;
+    if round.durable == Durable::Later {
+        stores.iter().flatten().try_for_each(ReportDir::sync_all)?;
+    }
     Ok(())
 }
 

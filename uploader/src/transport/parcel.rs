@@ -91,7 +91,7 @@ impl<P: FnMut(u64) + Unpin> Parcel<P> {
     pub fn new(load: Load, length: u64, trace: &Arc<Trace>, budget: &Arc<Budget>, progress: P) -> Parcel<P> {
         let (piece, source) = match load {
             Load::Nothing => (Bytes::new(), Source::Exhausted),
-            Load::Memory(bytes) => (Bytes::from(bytes), Source::Exhausted),
+            Load::Memory(bytes) => (bytes, Source::Exhausted),
             Load::Stream(stream) => {
                 let (sender, receiver) = mpsc::channel(WAITING);
                 tokio::task::spawn_blocking(move || {
