@@ -1,5 +1,6 @@
 //! Crashes inside containers: numbers of both sides, the trail's lanes, and what the container's own root directory says.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixDatagram;
@@ -25,7 +26,7 @@ fn apart(program: &[&str]) -> Command {
 }
 
 /// The same with further words for `unshare`.
-fn apart_with(more: &[&str], program: &[&str]) -> Command {
+fn apart_with(more: &[&str], program: &[impl AsRef<OsStr>]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc"]).args(more);
     command.args(["sh", "-c", "true; \"$0\" \"$@\"; exit 0"]).args(program).uid(USER).gid(USER);
@@ -39,16 +40,29 @@ fn crash(world: &Installed, command: &mut Command) -> Result<Evidence> {
     Evidence::open(world, &id)
 }
 
+/// A program whose threads record, and then it crashes.
+struct Recording {
+    book: PathBuf,
+    words: Vec<String>,
+}
+
+impl Recording {
+    fn new(world: &Installed, threads: usize) -> Result<Recording> {
+        let (book, victim) = (world.work("ledger"), world.work("victim-rust"));
+        ledger::create(&book, threads)?;
+        chown(&book, Some(USER), Some(USER))?;
+        fs::copy(built_programs()?.join("victim-rust"), &victim)?;
+        let (victim, accounts, threads) =
+            (victim.display().to_string(), book.display().to_string(), threads.to_string());
+        Ok(Recording { book, words: vec![victim, "null".into(), accounts, threads, "1000".into()] })
+    }
+}
+
 #[test]
 fn a_containers_threads_have_both_numbers_and_their_lanes_in_the_trail() -> Result<()> {
     let world = Installed::new()?;
-    let book = world.work("ledger");
-    ledger::create(&book, 4)?;
-    chown(&book, Some(USER), Some(USER))?;
-    let victim = world.work("victim-rust");
-    fs::copy(built_programs()?.join("victim-rust"), &victim)?;
-    let (victim, ledger_path) = (victim.display().to_string(), book.display().to_string());
-    let evidence = crash(&world, &mut apart(&[&victim, "null", &ledger_path, "4", "1000"]))?;
+    let Recording { book, words } = Recording::new(&world, 4)?;
+    let evidence = crash(&world, &mut apart_with(&[], &words))?;
     let report = &evidence.report;
     ensure!(report.problems.is_empty(), "{:?}", report.problems);
     let accounts = ledger::read(&book)?;
@@ -85,13 +99,8 @@ const MOVED: [&str; 5] = ["--time", "--boottime", "86400", "--monotonic", "86400
 #[test]
 fn a_container_with_clocks_of_its_own_keeps_its_trail_and_its_times() -> Result<()> {
     let world = Installed::new()?;
-    let book = world.work("ledger");
-    ledger::create(&book, 2)?;
-    chown(&book, Some(USER), Some(USER))?;
-    let victim = world.work("victim-rust");
-    fs::copy(built_programs()?.join("victim-rust"), &victim)?;
-    let (victim, ledger_path) = (victim.display().to_string(), book.display().to_string());
-    let evidence = crash(&world, &mut apart_with(&MOVED, &[&victim, "null", &ledger_path, "2", "1000"]))?;
+    let Recording { book, words } = Recording::new(&world, 2)?;
+    let evidence = crash(&world, &mut apart_with(&MOVED, &words))?;
     let report = &evidence.report;
     ensure!(report.problems.is_empty(), "{:?}", report.problems);
     evidence.compare_with(&ledger::read(&book)?, check)?;
@@ -104,7 +113,7 @@ fn a_container_with_clocks_of_its_own_keeps_its_trail_and_its_times() -> Result<
     let (handler, root) = (world.program("foretrace-coredump"), world.root());
     let without = format!("|{} --root {} %P %u %g %s %t %c %h %d", handler.display(), root.display());
     world.kernel().set_core_pattern(&without)?;
-    let evidence = crash(&world, &mut apart_with(&MOVED, &[&victim, "null", &ledger_path, "2", "1000"]))?;
+    let evidence = crash(&world, &mut apart_with(&MOVED, &words))?;
     let said = &evidence.report.problems;
     ensure!(said.len() == 1 && said[0].what.contains("recognised by its number"), "{said:?}");
     ensure!(!evidence.trail.events.is_empty(), "no trail");
