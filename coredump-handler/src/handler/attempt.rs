@@ -44,11 +44,15 @@ impl Attempt {
         self.broker.as_ref().filter(|_| self.needs_broker)?.0.failed()
     }
 
+    /// The same, waiting a little for its end: who has lost the connection to it knows earlier.
+    pub fn broker_failing(&self, wait: Duration) -> Option<String> {
+        wait_for(&self.broker.as_ref().filter(|_| self.needs_broker)?.0, wait);
+        self.broker_failed()
+    }
+
     /// How the worker ended, waiting a little for it.
     pub fn ending(&self, wait: Duration) -> String {
-        let mut source = [PollFd::new(self.worker.as_fd(), PollFlags::POLLIN)];
-        // A failing poll leaves only the question below.
-        let _ = poll(&mut source, patience(Instant::now() + wait));
+        wait_for(&self.worker, wait);
         self.worker.ended().unwrap_or_else(|| "closed its connection and went on running".into())
     }
 
@@ -65,6 +69,12 @@ impl Attempt {
         self.worker.ended();
         Ok(())
     }
+}
+
+fn wait_for(child: &Child, wait: Duration) {
+    let mut source = [PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+    // A failing poll leaves only the question how it ended.
+    let _ = poll(&mut source, patience(Instant::now() + wait));
 }
 
 /// How long a poll may wait.

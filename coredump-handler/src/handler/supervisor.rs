@@ -349,7 +349,12 @@ impl Supervisor<'_> {
                         return Ok(None);
                     }
                     Some((Progress::Done(kind, signature), _)) => return Ok(Some((kind, signature))),
-                    Some((Progress::Failed(why), _)) => bail!("{}", escape(&why)),
+                    Some((Progress::Failed(why), _)) => {
+                        match attempt.broker_failing(Duration::from_millis(300)).filter(|_| collecting) {
+                            Some(how) => bail!("its broker {how}"),
+                            None => bail!("{}", escape(&why)),
+                        }
+                    }
                     None => bail!("it {}", attempt.ending(Duration::from_millis(500))),
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::{KEPT_MINIDUMP, Refusal, STATE_PATIENCE, Worker, os_release, whole, with_source};
+use super::{Effort, KEPT_MINIDUMP, Refusal, STATE_PATIENCE, Worker, os_release, whole, with_source};
 use crate::attachment;
 use crate::core::{self, CoreHead};
 use crate::elf::Class;
@@ -119,6 +119,12 @@ impl Worker<'_> {
 
     // Whether the crash becomes a report. A supervisor that does not answer wants no report either.
     fn is_wanted(&mut self, held: &Held) -> bool {
+        let asked = || self.task.ask(Question::Part(Part::Executable));
+        if self.task.effort == Effort::FULL && matches!(asked(), Err(Refusal::Broken)) {
+            // It died this moment, so that nobody else has noticed: without it this attempt has next to nothing.
+            self.tell(&Progress::Failed(Refusal::Broken.to_string()), None);
+            return false;
+        }
         let program = self.part(Part::Executable).filter(|path| !path.is_empty());
         let program = program.or_else(|| self.part(Part::Name)).unwrap_or_default();
         let seen = storm::Seen {
