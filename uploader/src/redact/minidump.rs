@@ -20,6 +20,7 @@ const MODULE_LIST: u32 = 4;
 const MEMORY_LIST: u32 = 5;
 const EXCEPTION: u32 = 6;
 const SYSTEM_INFO: u32 = 7;
+const HANDLE_DATA: u32 = 12;
 const MEMORY_INFO_LIST: u32 = 16;
 const THREAD_NAMES: u32 = 24;
 const CRASHPAD_INFO: u32 = 0x4350_0001;
@@ -33,6 +34,8 @@ const LINUX_MAPS: u32 = 0x4767_0009;
 const LINUX_LIBRARIES: u32 = 0x4767_000a;
 const LIMITS: u32 = 0x4d7a_0003;
 const SOFT_ERRORS: u32 = 0x4d7a_0004;
+/// Foretrace's own: which part of the bundle is the trail.
+const TRAIL: u32 = 0x4654_0001;
 
 const SYSTEM_BYTES: usize = 56;
 const THREAD_BYTES: usize = 48;
@@ -40,6 +43,8 @@ const THREAD_NAME_BYTES: usize = 12;
 const MODULE_BYTES: usize = 108;
 const MEMORY_BYTES: usize = 16;
 const MEMORY_INFO_BYTES: usize = 48;
+const HANDLE_HEADER_BYTES: usize = 16;
+const HANDLE_BYTES: usize = 32;
 const EXCEPTION_BYTES: usize = 168;
 const LIBRARIES_BYTES: usize = 36;
 const LIBRARY_BYTES: usize = 20;
@@ -105,6 +110,7 @@ impl Redaction<'_> {
                 walk.mappings(&place)?;
                 walk.keep(place.start, place.len()).map(drop)
             }
+            HANDLE_DATA => self.handles(walk, &place),
             MODULE_LIST => {
                 for module in walk.list(place, MODULE_BYTES)? {
                     self.wide_text(walk, module + 20)?;
@@ -134,6 +140,15 @@ impl Redaction<'_> {
                 let hidden = self.hide(text);
                 walk.move_stream(index, &hidden)
             }
+            TRAIL => {
+                let note = walk.read(place.clone())?;
+                let plain =
+                    |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/-".contains(byte);
+                if !note.starts_with(b"trace/") || !note.iter().all(plain) {
+                    return Err("it names no trail");
+                }
+                walk.keep(place.start, place.len()).map(drop)
+            }
             LINUX_COMMAND_LINE => {
                 let name = self.own_name(walk.read(place)?.to_vec());
                 let hidden = self.hide(name);
@@ -154,6 +169,24 @@ impl Redaction<'_> {
         for thread in walk.list(place, THREAD_BYTES)? {
             self.registers(walk, thread + 40)?;
             self.memory(walk, thread + 24)?;
+        }
+        Ok(())
+    }
+
+    /// The numbers, kinds and names of open descriptors.
+    fn handles(&mut self, walk: &mut Walk<'_>, place: &Range) -> Result<(), Why> {
+        let sizes = (walk.u32(place.start)? as usize, walk.u32(place.start + 4)? as usize);
+        if sizes != (HANDLE_HEADER_BYTES, HANDLE_BYTES) {
+            return Err("its entries are of a size that is not known here");
+        }
+        let count = walk.u32(place.start + 8)? as usize;
+        let length = count.checked_mul(HANDLE_BYTES).and_then(|bytes| bytes.checked_add(HANDLE_HEADER_BYTES));
+        let length = length.filter(|length| *length <= place.len()).ok_or(CUT)?;
+        walk.keep(place.start, length)?;
+        for handle in (0..count).map(|index| place.start + HANDLE_HEADER_BYTES + index * HANDLE_BYTES) {
+            self.wide_text(walk, handle + 8)?;
+            self.wide_text(walk, handle + 12)?;
+            walk.out[handle + 16..handle + HANDLE_BYTES].fill(0);
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use minidump::{Minidump, MinidumpMemoryList, MinidumpModuleList, MinidumpThreadList, Module as _};
 use minidump_synth::{
-    CrashpadInfo, DumpString, Exception, Memory, MemoryInfo, Module, SimpleStream, SynthMinidump, SystemInfo,
-    Thread, ThreadName, amd64_context,
+    CrashpadInfo, DumpString, Exception, HandleDescriptor, Memory, MemoryInfo, Module, SimpleStream,
+    SynthMinidump, SystemInfo, Thread, ThreadName, amd64_context,
 };
 use test_assembler::{Endian, Section};
 
@@ -36,6 +36,8 @@ pub(in crate::redact) fn dump() -> Vec<u8> {
     let context = Block(Section::with_endian(LITTLE).append_bytes(&context));
     let name = DumpString::new("/home/marianne/bin/shop", LITTLE);
     let thread_name = DumpString::new("worker of marianne", LITTLE);
+    let (kind, file) = (DumpString::new("File", LITTLE), DumpString::new("/home/marianne/bill.pdf", LITTLE));
+    let handle = HandleDescriptor::new(LITTLE, 3, Some(&kind), Some(&file), 0x6c64_6e68, 0, 0, 0);
     let build_id = Block(Section::with_endian(LITTLE).append_bytes(b"LEpB\x01\x02\x03\x04"));
     let info =
         |at, protection| MemoryInfo::new(LITTLE, at, at, protection, 0x1000, 0x1000, protection, 0x2_0000);
@@ -54,6 +56,11 @@ pub(in crate::redact) fn dump() -> Vec<u8> {
         .set_linux_proc_status(b"Name:\tshop of marianne\n")
         .set_linux_environ(b"LANG=C\0TOKEN=environment-secret\0")
         .set_soft_errors(r#"["no access to /home/marianne"]"#)
+        .add_handle_descriptor(handle)
+        .add_stream(SimpleStream {
+            stream_type: TRAIL,
+            section: Section::new().append_bytes(b"trace/ring-7"),
+        })
         .add_stream(SimpleStream {
             stream_type: 0x1234_5678,
             section: Section::new().append_bytes(b"unknown-secret"),
@@ -64,6 +71,8 @@ pub(in crate::redact) fn dump() -> Vec<u8> {
         .add(context)
         .add(name)
         .add(thread_name)
+        .add(kind)
+        .add(file)
         .add(build_id)
         .finish()
         .unwrap()
@@ -116,6 +125,7 @@ fn no_secret_survives_in_any_corner_of_the_format() {
         "reg-secr",
         "vector-s",
         "marianne",
+        "hndl",
         "environment-secret",
         "unknown",
         "muster",
@@ -165,6 +175,12 @@ fn what_a_debugger_needs_survives() {
     let status = read.get_raw_stream(LINUX_STATUS).unwrap();
     assert_eq!(status, b"Name:\tshop of <user>\n");
     assert_eq!(read.get_raw_stream(LINUX_ENVIRONMENT).unwrap(), b"LANG=C\0");
+    let open = read.get_stream::<minidump::MinidumpHandleDataStream>().unwrap();
+    let named =
+        |handle: &minidump::MinidumpHandleDescriptor| (handle.type_name.clone(), handle.object_name.clone());
+    let names: Vec<_> = open.handles.iter().map(named).collect();
+    assert_eq!(names, [(Some("File".into()), Some("~/bill.pdf".into()))]);
+    assert_eq!(read.get_raw_stream(TRAIL).unwrap(), b"trace/ring-7");
 }
 
 #[test]
