@@ -77,7 +77,8 @@ const PIECE: usize = 8;
 pub struct Search {
     narrow: HashMap<Vec<u8>, usize>,
     wide: HashMap<Vec<u8>, usize>,
-    short: Vec<(usize, Vec<u8>)>,
+    /// Whose secret, its bytes, and those of a character.
+    short: Vec<(usize, Vec<u8>, usize)>,
     /// The first two bytes of everything that is looked for: most places are passed by them alone.
     starts: BTreeSet<[u8; 2]>,
 }
@@ -88,7 +89,7 @@ impl Search {
         let mut search = Search::default();
         for (index, Secret { needle, .. }) in secrets.iter().enumerate() {
             if needle.len() < PIECE {
-                search.short.extend([(index, needle.as_bytes().to_vec()), (index, widen(needle))]);
+                search.short.extend([(index, needle.as_bytes().to_vec(), 1), (index, widen(needle), 2)]);
             }
             let encoded = (0..3).filter_map(|offset| needle.as_bytes().get(offset..)).map(base64);
             for form in std::iter::once(needle.as_bytes().to_vec()).chain(encoded) {
@@ -122,8 +123,8 @@ impl Search {
         // A number of a few digits is a part of many longer ones: it counts where it stands alone.
         let stands =
             |at: Option<usize>| !at.and_then(|at| content.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-        for (index, short) in &self.short {
-            let alone = |at: usize| stands(at.checked_sub(1)) && stands(Some(at + short.len()));
+        for (index, short, width) in &self.short {
+            let alone = |at: usize| stands(at.checked_sub(*width)) && stands(Some(at + short.len()));
             if content.windows(short.len()).enumerate().any(|(at, window)| window == short && alone(at)) {
                 note(*index, short);
             }
