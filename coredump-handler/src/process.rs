@@ -1,15 +1,14 @@
 //! A process as `/proc` shows it: the only file of this package that reads `/proc/PID`.
 //!
 //! Everything goes through one held descriptor of `/proc/PID`, which stays bound to that process even when its number
-//! is given to another. Files are read up to a bound and handed out as bytes: nothing is parsed here but the three
-//! numbers that identify a process and the kernel's name of its control group. Mapped files are opened without ever using the names that the process shows; what
-//! follows a name of its making is in `rights`.
+//! is given to another. Files are read up to a bound and handed out as bytes (`part`), of which `facts` takes a few
+//! numbers: nothing else is parsed here. Mapped files are opened without ever using the names that the process shows;
+//! what follows a name of its making is in `rights`.
 
 use std::cell::OnceCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -21,139 +20,15 @@ use nix::sys::statfs::{FsType, fstatfs};
 use crate::maps::Mapping;
 
 pub mod capabilities;
+mod facts;
+mod part;
 mod rights;
 mod surroundings;
 
+use facts::{THREAD_RECORD, field};
+pub use facts::{boot_offset, core_limit, fatal_signal, innermost_pid, start_time, thread_names};
+pub use part::Part;
 pub use rights::file_as;
-
-/// What can be read of a process. The numbers travel between the handler's processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u32)]
-pub enum Part {
-    /// Its mappings.
-    Maps = 1,
-    /// Credentials, threads, signals, namespaced IDs.
-    Status = 2,
-    /// Start time and more, one line.
-    Stat = 3,
-    /// Resource limits.
-    Limits = 4,
-    /// Control groups.
-    Cgroup = 5,
-    /// Mounts.
-    MountInfo = 6,
-    /// The auxiliary vector, as the kernel keeps it.
-    Auxv = 7,
-    /// The environment. Reads the process's memory, and so may block for ever.
-    Environ = 8,
-    /// The arguments. Reads the process's memory, and so may block for ever.
-    CommandLine = 9,
-    /// The path of its executable.
-    Executable = 10,
-    /// The command name.
-    Name = 11,
-    /// Its open descriptors: number, a tab, what it points to, a zero byte; repeated.
-    Descriptors = 12,
-    /// Its threads: number as 4 bytes, name as 16 bytes padded with zeros; repeated.
-    Threads = 13,
-    /// One byte: 1 where its root directory and mounts are this process's own, 0 where they are others; then its root
-    /// directory, as this process sees it.
-    Root = 14,
-    /// The machine's processors.
-    Processors = 15,
-    /// Its namespaces, one a line: kind, its own, that of the process that reads.
-    Namespaces = 16,
-    /// How short memory and time are, for the machine and for its control group: name, a tab, the file's content, a
-    /// zero byte; repeated.
-    Pressure = 17,
-    /// Its threads' numbers: that of the host, a tab, those from the outermost PID namespace to their own, a zero byte;
-    /// repeated.
-    Numbers = 18,
-    /// The sockets of its network namespace: the table's name, a tab, as much of the table as is read, a zero byte;
-    /// repeated.
-    Sockets = 19,
-    /// The machine's mounts, as the process that reads has them.
-    Mounts = 20,
-    /// The path of its current directory.
-    Directory = 21,
-    /// How far its time namespace has moved its clocks.
-    Clocks = 22,
-}
-
-impl Part {
-    /// Every part, by number.
-    pub const ALL: [Part; 22] = [
-        Part::Maps,
-        Part::Status,
-        Part::Stat,
-        Part::Limits,
-        Part::Cgroup,
-        Part::MountInfo,
-        Part::Auxv,
-        Part::Environ,
-        Part::CommandLine,
-        Part::Executable,
-        Part::Name,
-        Part::Descriptors,
-        Part::Threads,
-        Part::Root,
-        Part::Processors,
-        Part::Namespaces,
-        Part::Pressure,
-        Part::Numbers,
-        Part::Sockets,
-        Part::Mounts,
-        Part::Directory,
-        Part::Clocks,
-    ];
-
-    /// The part with this number.
-    pub fn from_number(number: u32) -> Option<Part> {
-        Part::ALL.into_iter().find(|part| *part as u32 == number)
-    }
-
-    /// Whether reading it reads the process's memory, which may block for ever.
-    pub fn reads_memory(self) -> bool {
-        matches!(self, Part::Environ | Part::CommandLine)
-    }
-
-    /// What it is, in words.
-    pub fn describe(self) -> &'static str {
-        match self {
-            Part::Maps => "its mappings",
-            Part::Status => "its status",
-            Part::Stat => "its start time",
-            Part::Limits => "its limits",
-            Part::Cgroup => "its control groups",
-            Part::MountInfo => "its mounts",
-            Part::Auxv => "its auxiliary vector",
-            Part::Environ => "its environment",
-            Part::CommandLine => "its arguments",
-            Part::Executable => "its executable's path",
-            Part::Name => "its command name",
-            Part::Descriptors => "its descriptors",
-            Part::Threads => "its threads' names",
-            Part::Root => "its root directory",
-            Part::Processors => "the machine's processors",
-            Part::Namespaces => "its namespaces",
-            Part::Pressure => "the pressure on memory and time",
-            Part::Numbers => "its threads' numbers",
-            Part::Sockets => "its sockets",
-            Part::Mounts => "the machine's mounts",
-            Part::Directory => "its current directory",
-            Part::Clocks => "its clocks",
-        }
-    }
-
-    fn bound(self) -> u64 {
-        match self {
-            // A process may have 65,530 mappings by default, with paths of any length.
-            Part::Maps => 64 << 20,
-            Part::Processors => 64 << 10,
-            _ => 1 << 20,
-        }
-    }
-}
 
 /// Why a mapped file was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -364,68 +239,10 @@ impl AsFd for Process {
     }
 }
 
-const THREAD_RECORD: usize = 20;
 /// More threads of a process are not looked at.
 const THREADS: usize = 65_536;
 /// More open descriptors of a process are not looked at.
 const DESCRIPTORS: usize = 4096;
-
-/// The threads in a [`Part::Threads`]: number and name.
-pub fn thread_names(records: &[u8]) -> Vec<(i32, String)> {
-    let (records, _) = records.as_chunks::<THREAD_RECORD>();
-    let decode = |record: &[u8; THREAD_RECORD]| {
-        let [a, b, c, d, name @ ..] = record;
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        (i32::from_le_bytes([*a, *b, *c, *d]), String::from_utf8_lossy(&name[..end]).into_owned())
-    };
-    records.iter().map(decode).collect()
-}
-
-/// The process's ID in its own PID namespace, from `status`.
-pub fn innermost_pid(status: &[u8]) -> Option<u32> {
-    let shown = field(status, b"NStgid:").or_else(|| field(status, b"Tgid:"))?;
-    shown.split_whitespace().next_back()?.parse().ok()
-}
-
-/// The process's start time in clock ticks since boot, from `stat`.
-pub fn start_time(stat: &[u8]) -> Option<u64> {
-    stat_field(stat, 22)
-}
-
-const NANOSECONDS_PER_TICK: i64 = 10_000_000;
-
-/// How many clock ticks later the machine booted for a process than for others, from `timens_offsets`: less than a tick
-/// of it goes to one side or the other.
-pub fn boot_offset(offsets: &[u8]) -> Option<RangeInclusive<i64>> {
-    let shown = field(offsets, b"boottime ")?;
-    let mut words = shown.split_whitespace();
-    let seconds: i64 = words.next()?.parse().ok()?;
-    let nanoseconds: i64 = words.next()?.parse().ok()?;
-    let ticks = seconds.checked_mul(100)?.checked_add(nanoseconds / NANOSECONDS_PER_TICK)?;
-    Some(ticks..=ticks.saturating_add(i64::from(nanoseconds % NANOSECONDS_PER_TICK != 0)))
-}
-
-/// The signal that ends a process while its core is written, from `stat`.
-pub fn fatal_signal(stat: &[u8]) -> Option<i32> {
-    let exit_code: i32 = stat_field(stat, 52)?;
-    Some(exit_code & 0x7f).filter(|signal| *signal != 0)
-}
-
-/// The soft limit for core files in bytes, from `limits`.
-pub fn core_limit(limits: &[u8]) -> Option<u64> {
-    match field(limits, b"Max core file size")?.split_whitespace().next()? {
-        "unlimited" => Some(u64::MAX),
-        bytes => bytes.parse().ok(),
-    }
-}
-
-// A field of `stat`, numbered from 1 as in proc(5).
-fn stat_field<T: std::str::FromStr>(stat: &[u8], number: usize) -> Option<T> {
-    // The command name stands in parentheses and can hold anything, also parentheses: the last one counts.
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
-}
 
 // File systems whose server is another machine or process; whoever runs it decides when a read returns.
 const MAY_BLOCK: [FsType; 17] = [
@@ -484,12 +301,6 @@ fn numbers(directory: BorrowedFd<'_>, name: &str) -> io::Result<Vec<i32>> {
     Ok(found)
 }
 
-// The value of `Name:` in a file of such lines. A name holds no line break that the kernel did not escape.
-fn field(text: &[u8], name: &[u8]) -> Option<String> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
-    Some(String::from_utf8_lossy(line).trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::FromRawFd;
@@ -499,42 +310,6 @@ mod tests {
 
     fn own() -> Process {
         Process::open(std::process::id() as i32).unwrap()
-    }
-
-    #[test]
-    fn a_command_name_cannot_forge_the_start_time() {
-        let stat =
-            b"7 (a) R 1 1) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 100 1 18446744073709551615 1\n";
-        assert_eq!(start_time(stat), Some(4242));
-        assert_eq!(start_time(b"7 (a"), None);
-        assert_eq!(start_time(b""), None);
-    }
-
-    #[test]
-    fn the_fatal_signal_is_what_the_process_will_end_by() {
-        let stat = |last: &str| format!("7 (a) S {} {last}\n", vec!["0"; 48].join(" ")).into_bytes();
-        assert_eq!(fatal_signal(&stat("11")), Some(11));
-        assert_eq!(fatal_signal(&stat("139")), Some(11));
-        assert_eq!(fatal_signal(&stat("0")), None);
-    }
-
-    #[test]
-    fn a_core_limit_is_bytes_or_none_at_all() {
-        let limits = |value: &str| {
-            format!(
-                "Limit   Soft\nMax core file size        {value}            unlimited            bytes     \n"
-            )
-        };
-        assert_eq!(core_limit(limits("0").as_bytes()), Some(0));
-        assert_eq!(core_limit(limits("unlimited").as_bytes()), Some(u64::MAX));
-        assert_eq!(core_limit(b"Max cpu time 1\n"), None);
-    }
-
-    #[test]
-    fn the_innermost_number_is_the_one_that_the_process_knows() {
-        assert_eq!(innermost_pid(b"Name:\tx\nTgid:\t900\nNStgid:\t900\t17\t1\n"), Some(1));
-        assert_eq!(innermost_pid(b"Tgid:\t900\n"), Some(900));
-        assert_eq!(innermost_pid(b"NStgid:\tx\n"), None);
     }
 
     #[test]
@@ -549,14 +324,6 @@ mod tests {
         assert_eq!(process.read(Part::Root).unwrap(), b"\x01/");
         let exe = std::env::current_exe().unwrap();
         assert_eq!(process.read(Part::Executable).unwrap(), exe.as_os_str().as_bytes());
-    }
-
-    #[test]
-    fn every_part_has_one_number() {
-        for part in Part::ALL {
-            assert_eq!(Part::from_number(part as u32), Some(part));
-        }
-        assert_eq!(Part::from_number(0), None);
     }
 
     #[test]

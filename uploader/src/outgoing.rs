@@ -238,7 +238,7 @@ pub fn describe(outgoing: &Outgoing, receipt: &Receipt, words: &Words) -> String
         }
     }
     for (class, key) in [(Class::Memory, "preview-memory"), (Class::Core, "preview-core")] {
-        if receipt.classes.contains(class) {
+        if outgoing.report.parts.iter().any(|part| part.class == class) {
             line(words.say(key));
         }
     }

@@ -306,3 +306,15 @@ fn a_user_sees_their_own_reports_and_nobody_elses() {
     assert!(world.run(&["info", "b"]).expect(0).out().contains("only its user can answer"));
     assert!(world.run(&["forget", "b"]).expect(1).err().contains("61235"));
 }
+
+#[test]
+fn a_preview_warns_of_a_whole_core_only_where_one_would_leave() {
+    let world = World::new();
+    world.add(&id('a'), json!({}), &[]);
+    world.add(&id('b'), json!({}), &[("core.zst", b"all of it")]);
+    let warned = |id: &str| {
+        world.run(&["preview", id]).expect(0).out().contains("the program's whole memory as it was")
+    };
+    assert!(!warned("a"));
+    assert!(warned("b"));
+}
