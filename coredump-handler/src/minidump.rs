@@ -133,6 +133,11 @@ pub fn write(input: &Input<'_>) -> Result<(Vec<u8>, Vec<Problem>), MinidumpError
     stream(MDStreamType::ModuleListStream, modules::list(input.images, &mut buffer)?);
     match loader::debug(input, &mut buffer)? {
         Loader::Written(location) => stream(MDStreamType::LinuxDsoDebug, location),
+        Loader::Cut(location) => {
+            stream(MDStreamType::LinuxDsoDebug, location);
+            problems
+                .push(Problem::new("minidump", "the loader's list of libraries could be read in part only"));
+        }
         Loader::None => {}
         Loader::Unreadable => {
             problems.push(Problem::new("minidump", "the loader's list of libraries could not be read"))

@@ -4,12 +4,15 @@
 //! Used by `tests/` and by the developer's commands in `xtask`; the product never links it.
 
 pub mod command;
+pub mod control_group;
 pub mod door;
 pub mod evidence;
 pub mod faults;
+pub mod journal;
 pub mod ledger;
 pub mod line;
 pub mod machine;
+pub mod mount;
 pub mod network;
 pub mod plants;
 pub mod server;

@@ -228,6 +228,33 @@ fn every_stream_that_readers_look_for_is_there() -> Result<()> {
 }
 
 #[test]
+fn a_minidump_says_what_the_program_told_everybody_and_what_could_not_be_read() -> Result<()> {
+    use minidump::format::MINIDUMP_STREAM_TYPE as Stream;
+    let world = Installed::new()?;
+    let id = world.crash(&mut Command::new(built_programs()?.join("till")))?;
+    let dump = minidump::Minidump::read(world.part(&id, "minidump.dmp")?)?;
+    let told = dump.get_stream::<minidump::MinidumpCrashpadInfo>()?.simple_annotations;
+    ensure!(told.get("shop").is_some_and(|told| told == "Main Street 4"), "{told:?}");
+    ensure!(told.get("foretrace.trail").is_some_and(|told| told.starts_with("trace/")), "{told:?}");
+    ensure!(!told.contains_key("cashier"), "what is personal is there: {told:?}");
+    ensure!(dump.get_raw_stream(Stream::MozSoftErrors as u32)? == b"[]", "errors of a whole minidump");
+
+    // The loader's list of libraries now begins where nothing is.
+    let script = "import ctypes
+loader = ctypes.CDLL(None)
+ctypes.c_void_p.from_address(ctypes.addressof(ctypes.c_int.in_dll(loader, '_r_debug')) + 8).value = 0xdead0000
+ctypes.string_at(0)";
+    let id = world.crash(Command::new("/usr/bin/python3").args(["-c", script]))?;
+    let dump = minidump::Minidump::read(world.part(&id, "minidump.dmp")?)?;
+    let errors = String::from_utf8_lossy(dump.get_raw_stream(Stream::MozSoftErrors as u32)?).into_owned();
+    let expected = "the loader's list of libraries could be read in part only";
+    ensure!(errors.contains(expected), "{errors}");
+    let problems = Evidence::open(&world, &id)?.report.problems;
+    ensure!(problems.iter().any(|problem| problem.what.contains(expected)), "{problems:?}");
+    Ok(())
+}
+
+#[test]
 fn a_32_bit_programs_crash_is_whole_and_its_processor_is_x86() -> Result<()> {
     let world = Installed::new()?;
     let id = world.crash(&mut Command::new(built_programs()?.join("narrow")))?;

@@ -1,64 +1,18 @@
 //! What surrounded a crashed program: its control group, pressure, package files, and what a real journal gets told.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use foretrace_report::Report;
 use foretrace_tests::command::run;
+use foretrace_tests::control_group::Group;
 use foretrace_tests::evidence::Evidence;
+use foretrace_tests::journal::Journal;
+use foretrace_tests::mount::Mounted;
 use foretrace_tests::world::{Installed, built_programs};
-use nix::sched::{CloneFlags, unshare};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-const TOP: [&str; 3] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"];
-
-/// A control group that goes when it is dropped, with those above it that were made for it.
-struct Group {
-    made: Vec<PathBuf>,
-    path: PathBuf,
-}
-
-impl Group {
-    fn new(path: &str) -> Result<Group> {
-        let top = TOP.iter().map(Path::new).find(|top| top.join("cgroup.procs").exists());
-        let mut group = Group { made: Vec::new(), path: top.context("no control groups")?.to_owned() };
-        for name in path.split('/') {
-            group.path.push(name);
-            if !group.path.exists() {
-                fs::create_dir(&group.path).with_context(|| format!("{}", group.path.display()))?;
-                group.made.push(group.path.clone());
-            }
-        }
-        Ok(group)
-    }
-
-    /// A command that enters the group and becomes `program`.
-    fn within(&self, program: &Path) -> Command {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo $$ >\"$1/cgroup.procs\" && exec \"$2\"", "sh"])
-            .arg(&self.path)
-            .arg(program);
-        command
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for path in self.made.iter().rev() {
-            let began = Instant::now();
-            // The last process may still be on its way out.
-            while fs::remove_dir(path).is_err() && began.elapsed() < Duration::from_secs(5) {
-                thread::sleep(Duration::from_millis(10));
-            }
-        }
-    }
-}
 
 fn report(world: &Installed, victim: &mut Command) -> Result<(String, Report)> {
     let id = world.crash(victim)?;
@@ -139,7 +93,7 @@ fn a_changed_file_of_a_package_is_named_and_an_unchanged_one_is_not() -> Result<
     let changed = world.work("changed");
     fs::copy(&real, &changed)?;
     run(Command::new("sh").args(["-c", "printf x >>\"$1\"", "sh"]).arg(&changed))?.success()?;
-    let bound = Bound::over(&real, &changed)?;
+    let bound = Mounted::over(&real, &changed)?;
     let (id, found) = report(&world, Command::new(&real).args(["-c", script]))?;
     drop(bound);
     let around = found.surroundings.context("nothing surrounded it")?;
@@ -148,69 +102,13 @@ fn a_changed_file_of_a_package_is_named_and_an_unchanged_one_is_not() -> Result<
     Ok(())
 }
 
-/// One file over another, until it is dropped.
-struct Bound(PathBuf);
-
-impl Bound {
-    fn over(place: &Path, file: &Path) -> Result<Bound> {
-        let none: Option<&str> = None;
-        nix::mount::mount(Some(file), place, none, nix::mount::MsFlags::MS_BIND, none)?;
-        Ok(Bound(place.to_owned()))
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
-    }
-}
-
-/// systemd's own journal with the world's `/run`, until it is dropped.
-struct Journal(Child);
-
-impl Journal {
-    #[allow(unsafe_code)]
-    fn start(run_folder: PathBuf) -> Result<Journal> {
-        for folder in ["systemd/journal", "log/journal", "udev"] {
-            fs::create_dir_all(run_folder.join(folder))?;
-        }
-        let socket = run_folder.join("systemd/journal/socket");
-        let mut daemon = Command::new("/lib/systemd/systemd-journald");
-        let none: Option<&'static str> = None;
-        let enter = move || {
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            let private = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_PRIVATE;
-            nix::mount::mount(none, "/", none, private, none)?;
-            nix::mount::mount(Some(&run_folder), "/run", none, nix::mount::MsFlags::MS_BIND, none)?;
-            Ok(())
-        };
-        // SAFETY: the closure makes system calls alone, on values that were made before the fork.
-        unsafe { daemon.pre_exec(enter) };
-        let journal =
-            Journal(daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
-        let began = Instant::now();
-        while !socket.exists() {
-            ensure!(began.elapsed() < Duration::from_secs(10), "systemd-journald does not start");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(journal)
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> {
     let world = Installed::new()?;
-    let _journal = Journal::start(world.root().join("run"))?;
+    let journal = Journal::start(world.root().join("run"))?;
     let service = Group::new("ft-test.slice/ft-journal.service")?;
     let (id, found) = report(&world, &mut service.within(&built_programs()?.join("bare")))?;
-    let entry = entry_of(&world, &id)?;
+    let entry = journal.entry_of(&id)?;
     let pid = found.program.pid.to_string();
     for (field, value) in [
         ("COREDUMP_PID", pid.as_str()),
@@ -243,27 +141,11 @@ fn systemds_own_journal_takes_the_entry_and_gives_it_back_whole() -> Result<()> 
     let mut python = Command::new("/usr/bin/python3");
     let (id, found) = report(&world, python.args(["-c", "import ctypes; ctypes.string_at(0)"]))?;
     let (package, exe) = found.program.package.zip(found.program.exe).context("no package")?;
-    let entry = entry_of(&world, &id)?;
+    let entry = journal.entry_of(&id)?;
     ensure!(entry["COREDUMP_PACKAGE_NAME"] == package.name, "{package:?}: {entry}");
     ensure!(entry["COREDUMP_PACKAGE_VERSION"] == package.version, "{package:?}: {entry}");
     let json = entry["COREDUMP_PACKAGE_JSON"].as_str().context("no JSON")?;
     let json: serde_json::Value = serde_json::from_str(json)?;
     ensure!(json[&exe]["name"] == package.name && json[&exe]["version"] == package.version, "{json}");
     Ok(())
-}
-
-/// The journal's entry of a report, which comes after it.
-fn entry_of(world: &Installed, id: &str) -> Result<serde_json::Value> {
-    let mut read = Command::new("journalctl");
-    read.arg("--directory").arg(world.root().join("run/log/journal"));
-    read.args(["--output=json", "--all", "--no-pager", "MESSAGE_ID=fc2e22bc6ee647b6b90729ab34a250b1"]);
-    let began = Instant::now();
-    loop {
-        let said = run(&mut read)?.text();
-        match said.lines().find(|line| line.contains(id)) {
-            Some(line) => return Ok(serde_json::from_str(line)?),
-            None if began.elapsed() > Duration::from_secs(20) => bail!("no entry: {said}"),
-            None => thread::sleep(Duration::from_millis(50)),
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use foretrace_store::settings::Capture;
 
+use crate::surroundings::{Unit, group_path};
+
 /// Who crashed, as settings name it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Crashed<'a> {
@@ -30,19 +32,17 @@ impl Wishes {
 fn fits(crashed: Crashed<'_>, patterns: &[String]) -> bool {
     // A file that was replaced while it ran, as every update does, is still the same program.
     let executable = crashed.executable.strip_suffix(b" (deleted)").unwrap_or(crashed.executable);
-    let unit = unit(crashed.cgroup);
+    let cgroup = String::from_utf8_lossy(crashed.cgroup);
+    let Unit { unit, user_unit, .. } = group_path(&cgroup).map(Unit::of).unwrap_or_default();
+    let units = [unit, user_unit].map(Option::unwrap_or_default);
     patterns.iter().any(|pattern| {
-        let subject = if pattern.contains('/') || pattern == "*" { executable } else { unit };
-        !subject.is_empty() && matches(pattern.as_bytes(), subject)
+        let fits = |subject: &[u8]| !subject.is_empty() && matches(pattern.as_bytes(), subject);
+        if pattern.contains('/') || pattern == "*" {
+            fits(executable)
+        } else {
+            units.iter().any(|unit| fits(unit.as_bytes()))
+        }
     })
-}
-
-/// The unit's name: the last part of the unified hierarchy's path that has a unit's suffix.
-pub fn unit(cgroup: &[u8]) -> &[u8] {
-    const SUFFIXES: [&[u8]; 2] = [b".service", b".scope"];
-    let path = cgroup.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"));
-    let mut parts = path.unwrap_or_default().rsplit(|byte| *byte == b'/');
-    parts.find(|part| SUFFIXES.iter().any(|suffix| part.ends_with(suffix))).unwrap_or_default()
 }
 
 // `*` fits any bytes, also none. Never slower than the product of the lengths.
@@ -90,6 +90,9 @@ mod tests {
         assert!(wishes("/opt/*/bin/* x.service", "/opt/t/v1/bin/tool", ""));
         assert!(wishes("*.service", "/x", "1:name=systemd:/\n0::/system.slice/db.service/worker\n"));
         assert!(wishes("db@*.service", "/x", "0::/system.slice/db@1.service\n"));
+        assert!(wishes("db.service", "/x", "1:name=systemd:/system.slice/db.service\n0::/\n"));
+        let app = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/app.service\n";
+        assert!(wishes("app.service", "/x", app) && wishes("user@*.service", "/x", app));
         for (ignore, executable, cgroup) in [
             ("/usr/bin/a", "/usr/bin/ab", ""),
             ("/usr/bin/a", "/evil/usr/bin/a", ""),

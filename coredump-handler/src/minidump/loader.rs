@@ -26,6 +26,8 @@ const PATH_BYTES: usize = 4096;
 pub(super) enum Loader {
     /// It is written.
     Written(MDLocationDescriptor),
+    /// Its beginning is written: what comes after could not be read.
+    Cut(MDLocationDescriptor),
     /// The program was linked statically and has none.
     None,
     /// It could not be read.
@@ -63,7 +65,8 @@ pub(super) fn debug(input: &Input<'_>, buffer: &mut Buffer) -> Result<Loader, Mi
     let wide = |value: u64| value.to_le_bytes().into_iter().take(size);
     let mut libraries = Vec::new();
     let mut count: u32 = 0;
-    for library in chain(input.memory, class, first) {
+    let (chained, whole) = chain(input.memory, class, first);
+    for library in chained {
         let name = write_string_to_location(buffer, &library.name)?.rva;
         libraries.extend(wide(library.address).chain(name.to_le_bytes()).chain(wide(library.dynamic)));
         count += 1;
@@ -72,7 +75,8 @@ pub(super) fn debug(input: &Input<'_>, buffer: &mut Buffer) -> Result<Loader, Mi
     let mut head: Vec<u8> = [version, map, count].iter().flat_map(|word| word.to_le_bytes()).collect();
     head.extend([brk, ldbase, dynamic].into_iter().flat_map(wide));
     head.extend_from_slice(&table[..length]);
-    Ok(Loader::Written(bytes(buffer, &head)))
+    let location = bytes(buffer, &head);
+    Ok(if whole { Loader::Written(location) } else { Loader::Cut(location) })
 }
 
 fn program_headers(input: &Input<'_>, class: Class) -> Vec<ProgramHeader> {
@@ -101,8 +105,8 @@ struct Library {
     dynamic: u64,
 }
 
-// struct link_map: address, name, dynamic section, next, previous
-fn chain(memory: &dyn Memory, class: Class, first: u64) -> Vec<Library> {
+// struct link_map: address, name, dynamic section, next, previous. False: it leads where nothing can be read, or has no end.
+fn chain(memory: &dyn Memory, class: Class, first: u64) -> (Vec<Library>, bool) {
     let mut libraries = Vec::new();
     let mut next = first;
     let size = class.word_bytes();
@@ -112,11 +116,11 @@ fn chain(memory: &dyn Memory, class: Class, first: u64) -> Vec<Library> {
         let (Some(address), Some(name), Some(dynamic), Some(following)) =
             (word(0), word(1), word(2), word(3))
         else {
-            break;
+            return (libraries, false);
         };
         let name = if name == 0 { String::new() } else { text_until_nul(&memory.read_vec(name, PATH_BYTES)) };
         libraries.push(Library { address, name, dynamic });
         next = following;
     }
-    libraries
+    (libraries, next == 0)
 }
