@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -145,21 +145,27 @@ fn a_ring_that_an_accomplice_changes_while_it_is_read_costs_no_report() -> Resul
     let original = fs::read(path)?;
     drop(holder.stdin.take());
     holder.wait()?;
-    let (mut believed, mut damaged) = (0, 0);
     for (what, tampering) in TAMPERINGS {
         for _ in 0..2 {
             let (mut victim, ring, content) = sharing(&original)?;
             let known = world.ids()?;
-            let over = AtomicBool::new(false);
+            let (times, over) = (AtomicUsize::new(0), AtomicBool::new(false));
             let id = thread::scope(|scope| {
                 let accomplice = scope.spawn(|| {
-                    let mut times = (0..).take_while(|_| !over.load(Ordering::Relaxed));
-                    times.try_for_each(|n| tampering(&ring, &content, n))
+                    while !over.load(Ordering::Relaxed) {
+                        tampering(&ring, &content, times.fetch_add(1, Ordering::Relaxed))?;
+                    }
+                    Ok::<(), std::io::Error>(())
                 });
+                while times.load(Ordering::Relaxed) == 0 {
+                    thread::yield_now();
+                }
+                let before = times.load(Ordering::Relaxed);
                 drop(victim.stdin.take());
                 let reported =
                     victim.wait().map_err(Into::into).and_then(|_| world.wait_for_new_report(&known));
                 over.store(true, Ordering::Relaxed);
+                ensure!(times.load(Ordering::Relaxed) > before, "{what}: nothing was changed meanwhile");
                 accomplice.join().map_err(|_| anyhow::anyhow!("the accomplice panicked"))?.context(what)?;
                 reported
             })?;
@@ -179,13 +185,7 @@ fn a_ring_that_an_accomplice_changes_while_it_is_read_costs_no_report() -> Resul
                 || !evidence.trail.problems.is_empty();
             ensure!(mine == 1 || said || report.losses.recorded != 1, "{what}: {report:?}");
             ensure!(mine <= 1, "{what}: an event that was recorded once is there {mine} times");
-            believed += mine;
-            damaged += usize::from(said);
         }
     }
-    ensure!(
-        believed > 0 && damaged > 0,
-        "{believed} rings were believed, {damaged} had problems: nothing was shown"
-    );
     Ok(())
 }
