@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use foretrace_report::ReportId;
-use foretrace_report::schema::{Kind, Package, Problem, Program, Signal, System, signal_name};
+use foretrace_report::schema::{Kind, Problem, Program, Signal, System, signal_name};
 use foretrace_report::signature::{Cause, signature};
 use foretrace_report::text::escape;
 use foretrace_ring::{Snapshot, layout};
@@ -24,7 +24,7 @@ use crate::minidump::{self, Files, Image};
 use crate::module::{Modules, Places};
 use crate::reported::{self, Reported};
 use crate::symbol::Detail;
-use crate::{attachment, backtrace, module, package, stack, trail};
+use crate::{attachment, backtrace, hands, module, package, stack, trail};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -113,7 +113,12 @@ pub fn collect_within(
     let modules = modules.looking_in(places);
     let names = [(head.pid, head.name.clone())];
     let walks = backtrace::walks(&head, &modules, &stacks, &memory);
-    let (threads, problems) = backtrace::threads(&head, &names, &modules, &walks, true, Detail::Lines);
+    let program = exe.as_deref().and_then(|exe| Some((exe, proven(exe, &modules, open_named)?)));
+    let (package, (threads, problems)) = hands::both(
+        || program.and_then(|(exe, file)| package::find(Path::new("/"), exe, Some(&file))),
+        || backtrace::threads(&head, &names, &modules, &walks, true, Detail::Lines),
+    );
+    all.program.package = package;
     all.threads = threads;
     all.problems.extend(problems);
     let crashed = head.crashed().map(|thread| thread.tid).unwrap_or_default();
@@ -123,7 +128,6 @@ pub fn collect_within(
         stack_overflow: stack::overflowed(&stacks, crashed, &maps),
     };
     all.signature = signature(&cause, all.threads.first().map(|t| t.frames.as_slice()).unwrap_or_default());
-    all.program.package = exe.as_deref().and_then(|exe| proven_package(exe, &modules, open_named));
     all.parts.push(("process/maps".into(), maps::text(&maps).into_bytes()));
     all.parts.push((
         "process/auxv".into(),
@@ -216,15 +220,11 @@ fn last_panic(head: &CoreHead, trails: &[(String, Snapshot)], written: u32) -> O
     })
 }
 
-fn proven_package(
-    exe: &str,
-    modules: &Modules,
-    open: &mut dyn FnMut(&Path) -> Option<File>,
-) -> Option<Package> {
+// The program's file on this machine, if it is the one that ran.
+fn proven(exe: &str, modules: &Modules, open: &mut dyn FnMut(&Path) -> Option<File>) -> Option<File> {
     let module = modules.iter().find(|module| module.path == exe)?;
     let file = open(Path::new(exe))?;
-    let proven = module.build_id.is_some() && module.build_id == package::build_id(&file);
-    proven.then(|| package::find(Path::new("/"), exe, Some(&file))).flatten()
+    (module.build_id.is_some() && module.build_id == package::build_id(&file)).then_some(file)
 }
 
 // A core may name anything: no FIFO may hold us up, no device may be opened for its effects.

@@ -13,6 +13,7 @@ pub mod core;
 pub mod elf;
 pub mod follow;
 pub mod handler;
+mod hands;
 pub mod import;
 pub mod install;
 pub mod journal;

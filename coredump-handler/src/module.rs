@@ -13,10 +13,10 @@ mod reader;
 mod section;
 mod split;
 
-use std::cell::OnceCell;
 use std::fmt::Write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use foretrace_report::schema::Problem;
 
@@ -54,11 +54,11 @@ pub struct Module {
     image: Option<Image>,
     places: Places,
     given: Option<File>,
-    debug: OnceCell<Option<DebugFile>>,
-    frames: OnceCell<FrameSections>,
-    dwarf: OnceCell<Option<DwarfSections>>,
-    split: OnceCell<Split>,
-    embedded: OnceCell<Option<Image>>,
+    debug: OnceLock<Option<DebugFile>>,
+    frames: OnceLock<FrameSections>,
+    dwarf: OnceLock<Option<DwarfSections>>,
+    split: OnceLock<Split>,
+    embedded: OnceLock<Option<Image>>,
 }
 
 /// Where a module's call frame information lies: sections with their addresses in the image.
@@ -291,11 +291,11 @@ fn load(
         image,
         places: Places::default(),
         given: None,
-        debug: OnceCell::new(),
-        frames: OnceCell::new(),
-        dwarf: OnceCell::new(),
-        split: OnceCell::new(),
-        embedded: OnceCell::new(),
+        debug: OnceLock::new(),
+        frames: OnceLock::new(),
+        dwarf: OnceLock::new(),
+        split: OnceLock::new(),
+        embedded: OnceLock::new(),
     };
     Some((module, what))
 }

@@ -6,6 +6,7 @@
 //! Runs no program and asks no service, so that a sandboxed worker can do it that may read `/var/lib/dpkg` alone.
 //! Never guesses: an executable that was replaced while it ran has no version that could be looked up.
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -13,6 +14,9 @@ use std::path::Path;
 
 use foretrace_report::schema::Package;
 use memchr::memmem;
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::core::{Notes, u16_at, u32_at, u64_at};
 
@@ -26,6 +30,8 @@ const LISTS: &str = "var/lib/dpkg/info";
 const STATUS: &str = "var/lib/dpkg/status";
 /// Larger lists and status files than any system has are not read.
 const FILE_LIMIT: u64 = 256 << 20;
+/// What is read at once of a list of files: nearly all of them have less.
+const BUFFER: usize = 256 << 10;
 
 /// Finds the package of the executable that a process showed as `exe`, on the system below `root`. `image` is the
 /// executable itself, where it could be opened.
@@ -42,15 +48,14 @@ pub fn installed(root: &Path, exe: &str) -> Option<Package> {
     // All spellings end in the shortest: what does not hold that holds none.
     let shortest = names.iter().min_by_key(|name| name.len())?;
     let finder = memmem::Finder::new(shortest);
-    let mut list = Vec::new();
-    let entries = fs::read_dir(root.join(LISTS)).ok()?;
-    let (name, architecture) = entries.flatten().find_map(|entry| {
-        let file = entry.file_name().into_string().ok()?;
-        let package = file.strip_suffix(".list")?;
-        list.clear();
-        File::open(entry.path()).ok()?.take(FILE_LIMIT).read_to_end(&mut list).ok()?;
-        finder.find(&list)?;
-        names.iter().any(|name| lists(&list, name)).then(|| match package.split_once(':') {
+    let folder = File::open(root.join(LISTS)).ok()?;
+    let mut buffer = vec![0; BUFFER];
+    let entries = Dir::from_fd(folder.try_clone().ok()?.into()).ok()?;
+    let (name, architecture) = entries.into_iter().flatten().find_map(|entry| {
+        let package = entry.file_name().to_str().ok()?.strip_suffix(".list")?;
+        let list = content(&folder, entry.file_name(), &mut buffer)?;
+        finder.find(list)?;
+        names.iter().any(|name| lists(list, name)).then(|| match package.split_once(':') {
             Some((name, architecture)) => (name.to_owned(), Some(architecture.to_owned())),
             None => (package.to_owned(), None),
         })
@@ -132,6 +137,19 @@ fn version(status: &str, name: &str, architecture: Option<&str>) -> Option<Strin
             && field("Status:").is_some_and(|status| status.ends_with(" installed"));
         fits.then(|| field("Version:").map(str::to_owned)).flatten()
     })
+}
+
+// What is in a file of a folder, by as few calls as can be: there are a thousand lists, most of a page or two.
+fn content<'b>(folder: &File, name: &CStr, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+    let file = openat(folder, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let mut file = File::from(file);
+    let mut filled = file.read(buffer).ok()?;
+    // Less than there is room for is all.
+    while filled == buffer.len() && (filled as u64) < FILE_LIMIT {
+        buffer.resize(filled * 2, 0);
+        filled += file.read(&mut buffer[filled..]).ok()?;
+    }
+    buffer.get(..filled)
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {

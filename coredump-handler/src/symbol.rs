@@ -15,6 +15,7 @@ use std::path::Path;
 
 use foretrace_report::schema::{Call, Frame, Trust};
 
+use crate::hands;
 use crate::module::{self, DwarfSections, Image, Module, Modules, Places, Split};
 use crate::unwind::Step;
 
@@ -61,7 +62,7 @@ pub struct Symbolizer<'m> {
 impl<'m> Symbolizer<'m> {
     /// Looks up the steps of all walks through the process that `modules` were found in.
     pub fn new<'s>(modules: &'m Modules, steps: impl IntoIterator<Item = &'s Step>, detail: Detail) -> Self {
-        let mut by_module: BTreeMap<u64, (&Module, Vec<u64>)> = BTreeMap::new();
+        let mut by_module: BTreeMap<u64, (&'m Module, Vec<u64>)> = BTreeMap::new();
         for step in steps {
             // A trampoline is the kernel's doing, not a function that anybody called.
             if let Some(module) = modules.find(step.lookup).filter(|_| step.trust != Trust::Signal) {
@@ -69,16 +70,22 @@ impl<'m> Symbolizer<'m> {
                 wanted.push(module.relative(step.lookup));
             }
         }
-        let mut known = HashMap::new();
-        for (module, mut wanted) in by_module.into_values() {
+        let look_up = |(module, mut wanted): (&'m Module, Vec<u64>)| {
             wanted.sort_unstable();
             wanted.dedup();
             let sections = (detail == Detail::Lines).then(|| module.dwarf_sections()).flatten();
             let sections = sections.map(|sections| (sections, module.split()));
-            let calls = calls(&wanted, sections, symbol_tables(module));
-            known.extend(calls.into_iter().map(|(address, calls)| (module.absolute(address), calls)));
-        }
-        Symbolizer { modules, known }
+            (module, calls(&wanted, sections, symbol_tables(module)))
+        };
+        let wanted: Vec<_> = by_module.into_values().collect();
+        let found: Vec<_> = match detail {
+            Detail::Functions => wanted.into_iter().map(look_up).collect(),
+            Detail::Lines => hands::each(wanted, look_up),
+        };
+        let absolute = |(module, found): (&'m Module, HashMap<u64, Vec<Call>>)| {
+            found.into_iter().map(|(address, calls)| (module.absolute(address), calls))
+        };
+        Symbolizer { modules, known: found.into_iter().flat_map(absolute).collect() }
     }
 
     /// A walk's steps as a report's frames: inlined calls expanded, innermost first.

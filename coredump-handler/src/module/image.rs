@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use gimli::{BaseAddresses, EhFrameHdr};
 use lzma_rust2::XzReader;
@@ -118,7 +118,7 @@ struct NamedSection {
 
 /// An ELF image that can be read.
 pub(crate) struct Image {
-    source: Rc<Source>,
+    source: Arc<Source>,
     pub headers: Headers,
     sections: Vec<NamedSection>,
 }
@@ -153,7 +153,7 @@ impl Image {
         Image::from_bytes(bytes)
     }
 
-    fn from_source(source: Rc<Source>) -> Option<Image> {
+    fn from_source(source: Arc<Source>) -> Option<Image> {
         let headers = Headers::parse(|offset, length| source.read(offset, length))?;
         let sections = section_table(&source).unwrap_or_default();
         Some(Image { source, headers, sections })

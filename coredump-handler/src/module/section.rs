@@ -4,11 +4,11 @@
 //! chunks that are kept. Never maps a file: its owner could truncate it, and the first touch behind the new end would
 //! kill us. Never reads more of one image than [`BUDGET`], whatever its headers promise.
 
-use std::cell::{Cell, OnceCell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use gimli::Reader;
@@ -24,23 +24,42 @@ const CHUNK: usize = 8 << 10;
 /// What is read at once of a section that is gone through from its start to its end.
 const STRETCH: usize = 96 << 10;
 /// What is read at once of a compressed section.
-const INPUT: usize = 32 << 10;
+const INPUT: usize = 64 << 10;
+/// What is inflated at once: most of what a stream repeats lies in it.
+const STRIDE: usize = 128 << 10;
+/// Smaller compressed sections are kept whole once they are inflated: who looks up strings goes back and forth.
+const KEPT: usize = 1 << 20;
+
+/// How much may still be looked at. Whoever looks at the same image at the same time may take a little more together.
+pub(crate) struct Limit(AtomicU64);
+
+impl Limit {
+    fn of(amount: u64) -> Limit {
+        Limit(AtomicU64::new(amount))
+    }
+
+    // Whether so much was left.
+    fn take(&self, amount: u64) -> bool {
+        let left = self.0.load(Ordering::Relaxed).checked_sub(amount);
+        left.inspect(|left| self.0.store(*left, Ordering::Relaxed)).is_some()
+    }
+}
 
 /// Where an image's bytes come from.
 pub(crate) enum Source {
     /// An opened file, and how much may still be read of it.
-    File(File, Cell<u64>),
+    File(File, Limit),
     /// A copy: an image that exists only in a process's memory, or a decompressed one.
     Bytes(Box<[u8]>),
 }
 
 impl Source {
-    pub(crate) fn file(file: File) -> Rc<Source> {
-        Rc::new(Source::File(file, Cell::new(BUDGET)))
+    pub(crate) fn file(file: File) -> Arc<Source> {
+        Arc::new(Source::File(file, Limit::of(BUDGET)))
     }
 
-    pub(crate) fn bytes(bytes: Vec<u8>) -> Rc<Source> {
-        Rc::new(Source::Bytes(bytes.into_boxed_slice()))
+    pub(crate) fn bytes(bytes: Vec<u8>) -> Arc<Source> {
+        Arc::new(Source::Bytes(bytes.into_boxed_slice()))
     }
 
     /// Up to `length` bytes at `offset`; fewer where there are no more. The caller bounds `length`.
@@ -61,8 +80,9 @@ impl Source {
                 count
             }
             Source::File(file, budget) => {
-                let Some(left) = budget.get().checked_sub(into.len() as u64) else { return 0 };
-                budget.set(left);
+                if !budget.take(into.len() as u64) {
+                    return 0;
+                }
                 let mut filled = 0;
                 while filled < into.len() {
                     let at = offset.saturating_add(filled as u64);
@@ -80,31 +100,53 @@ impl Source {
     }
 }
 
-// Bytes that are inflated no further than they are looked at.
+// Bytes that are inflated no further than they are looked at, a stride after another. What is passed over is not kept, for
+// memory that is new to a process costs more than what is copied into it.
 struct Inflater {
-    // Where the compressed bytes are that were not read yet, and how many.
-    at: u64,
-    left: u64,
-    // What was read, and how much of it the stream has taken.
+    // Where the compressed bytes begin, and how many they are.
+    start: u64,
+    compressed: u64,
+    // How many of them were read; what was read last, and how much of that the stream has taken.
+    read: u64,
     input: Vec<u8>,
     taken: usize,
     state: Decompress,
-    // The next chunk of the section to be made.
-    next: usize,
+    // What was inflated last, and where in the section that lies.
+    stride: Vec<u8>,
+    at: usize,
+    // Whether everything is kept: somebody wanted what had been passed over.
+    keeps: bool,
 }
 
 impl Inflater {
-    // The next `length` bytes; fewer where the stream is broken or ends.
-    fn inflate(&mut self, source: &Source, length: usize) -> Box<[u8]> {
-        let mut bytes = vec![0; length];
+    fn new(start: u64, compressed: u64) -> Inflater {
+        let state = Decompress::new(true);
+        let (input, stride) = (Vec::new(), Vec::new());
+        Inflater { start, compressed, read: 0, input, taken: 0, state, stride, at: 0, keeps: false }
+    }
+
+    // Begins again, which happens once.
+    fn rewind(&mut self) {
+        *self = Inflater { keeps: true, ..Inflater::new(self.start, self.compressed) };
+    }
+
+    // Where the section was inflated to.
+    fn end(&self) -> usize {
+        self.at + self.stride.len()
+    }
+
+    // Makes the next stride, of which a section of `length` bytes has no more than it says; empty where the stream is broken.
+    fn advance(&mut self, source: &Source, length: usize) {
+        self.at = self.end();
+        self.stride.resize(STRIDE.min(length - self.at), 0);
         let mut filled = 0;
-        while filled < length {
+        while filled < self.stride.len() {
             if self.taken == self.input.len() {
                 self.refill(source);
             }
             let (read, written) = (self.state.total_in(), self.state.total_out());
-            let input = &self.input[self.taken..];
-            let did = self.state.decompress(input, &mut bytes[filled..], FlushDecompress::None);
+            let (input, into) = (&self.input[self.taken..], &mut self.stride[filled..]);
+            let did = self.state.decompress(input, into, FlushDecompress::None);
             let read = (self.state.total_in() - read) as usize;
             let written = (self.state.total_out() - written) as usize;
             self.taken += read;
@@ -113,35 +155,33 @@ impl Inflater {
                 break;
             }
         }
-        bytes.truncate(filled);
-        bytes.into_boxed_slice()
+        self.stride.truncate(filled);
     }
 
     fn refill(&mut self, source: &Source) {
-        let count = INPUT.min(usize::try_from(self.left).unwrap_or(INPUT));
+        let count = INPUT.min(usize::try_from(self.compressed - self.read).unwrap_or(INPUT));
         self.input.resize(count, 0);
-        let count = source.read_into(self.at, &mut self.input);
+        let count = source.read_into(self.start.saturating_add(self.read), &mut self.input);
         self.input.truncate(count);
         self.taken = 0;
-        self.at += count as u64;
-        self.left -= count as u64;
+        self.read += count as u64;
     }
 }
 
 /// A range of an image.
 pub(crate) struct Section {
-    source: Rc<Source>,
+    source: Arc<Source>,
     offset: u64,
     length: usize,
-    chunks: Box<[OnceCell<Box<[u8]>>]>,
-    inflater: Option<RefCell<Inflater>>,
+    chunks: Box<[OnceLock<Box<[u8]>>]>,
+    inflater: Option<Mutex<Inflater>>,
     // How many more windows may be looked through.
-    windows: Rc<Cell<u64>>,
+    windows: Arc<Limit>,
 }
 
 impl Section {
     /// `length` bytes of `source` from `offset`. A section that is too long to be true is empty.
-    pub(crate) fn new(source: &Rc<Source>, offset: u64, length: u64) -> Section {
+    pub(crate) fn new(source: &Arc<Source>, offset: u64, length: u64) -> Section {
         let length = if length > SECTION_LIMIT { 0 } else { usize::try_from(length).unwrap_or(0) };
         let chunks = match **source {
             Source::File(..) => length.div_ceil(CHUNK),
@@ -151,24 +191,22 @@ impl Section {
             source: source.clone(),
             offset,
             length,
-            chunks: (0..chunks).map(|_| OnceCell::new()).collect(),
+            chunks: (0..chunks).map(|_| OnceLock::new()).collect(),
             inflater: None,
-            windows: Rc::new(Cell::new(u64::MAX)),
+            windows: Arc::new(Limit::of(u64::MAX)),
         }
     }
 
     /// The `length` bytes that the zlib stream in `compressed` bytes of `source` from `offset` stands for.
-    pub(crate) fn inflated(source: &Rc<Source>, offset: u64, compressed: u64, length: u64) -> Section {
+    pub(crate) fn inflated(source: &Arc<Source>, offset: u64, compressed: u64, length: u64) -> Section {
         let length = if length > SECTION_LIMIT { 0 } else { usize::try_from(length).unwrap_or(0) };
-        let state = Decompress::new(true);
-        let inflater = Inflater { at: offset, left: compressed, input: Vec::new(), taken: 0, state, next: 0 };
         Section {
             source: source.clone(),
             offset,
             length,
-            chunks: (0..length.div_ceil(CHUNK)).map(|_| OnceCell::new()).collect(),
-            inflater: Some(RefCell::new(inflater)),
-            windows: Rc::new(Cell::new(u64::MAX)),
+            chunks: (0..length.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
+            inflater: Some(Mutex::new(Inflater::new(offset, compressed))),
+            windows: Arc::new(Limit::of(u64::MAX)),
         }
     }
 
@@ -180,14 +218,13 @@ impl Section {
     /// The same, of which no more than so many windows, of [`CHUNK`] bytes each, are ever looked through: then it seems to
     /// end. References within debug information can lead through the same bytes without end.
     pub(crate) fn limited(self, windows: u64) -> Section {
-        self.windows.set(windows);
-        self
+        Section { windows: Arc::new(Limit::of(windows)), ..self }
     }
 
     /// The same, with nothing kept of what is looked at; `None` where only keeping makes it readable. Its limit is that of this one.
     pub(crate) fn again(&self) -> Option<Section> {
         let kept_nowhere = Section::new(&self.source, self.offset, self.length as u64);
-        self.inflater.is_none().then(|| Section { windows: Rc::clone(&self.windows), ..kept_nowhere })
+        self.inflater.is_none().then(|| Section { windows: Arc::clone(&self.windows), ..kept_nowhere })
     }
 
     /// How many bytes it says it has.
@@ -266,21 +303,17 @@ impl Section {
 
     /// What is at hand from `at`: never empty within the section, unless the file is shorter than it says, or its limit is reached.
     pub(super) fn window(&self, at: usize) -> &[u8] {
-        let left = self.windows.get();
-        if at >= self.length || left == 0 {
+        if at >= self.length || !self.windows.take(1) {
             return &[];
         }
-        self.windows.set(left - 1);
-        if let Some(inflater) = &self.inflater {
-            return self.inflate(&mut inflater.borrow_mut(), at);
-        }
-        match &*self.source {
-            Source::Bytes(bytes) => {
+        match (&self.inflater, &*self.source) {
+            (Some(inflater), _) => self.inflated_from(inflater, at),
+            (None, Source::Bytes(bytes)) => {
                 let start = usize::try_from(self.offset).ok().and_then(|offset| offset.checked_add(at));
                 let rest = start.and_then(|start| bytes.get(start..)).unwrap_or(&[]);
                 &rest[..rest.len().min(self.length - at).min(CHUNK)]
             }
-            Source::File(..) => {
+            (None, Source::File(..)) => {
                 let Some(cell) = self.chunks.get(at / CHUNK) else { return &[] };
                 let chunk = cell.get_or_init(|| {
                     let start = at / CHUNK * CHUNK;
@@ -292,16 +325,44 @@ impl Section {
         }
     }
 
-    // A stream can only be inflated from its start: what lies before the chunk comes with it.
-    fn inflate(&self, inflater: &mut Inflater, at: usize) -> &[u8] {
-        while inflater.next <= at / CHUNK {
-            let length = CHUNK.min(self.length - inflater.next * CHUNK);
-            let chunk = inflater.inflate(&self.source, length);
-            // Each is made once.
-            let _ = self.chunks[inflater.next].set(chunk);
-            inflater.next += 1;
+    fn inflated_from(&self, inflater: &Mutex<Inflater>, at: usize) -> &[u8] {
+        let Some(chunk) = self.chunks.get(at / CHUNK) else { return &[] };
+        if chunk.get().is_none() {
+            // Whoever panicked while inflating left a stream that fails, or goes on. Chunks are only set under this lock.
+            let mut inflater = inflater.lock().unwrap_or_else(PoisonError::into_inner);
+            if chunk.get().is_none() {
+                let _ = chunk.set(self.inflate(&mut inflater, at / CHUNK * CHUNK));
+            }
         }
-        self.chunks[at / CHUNK].get().and_then(|chunk| chunk.get(at % CHUNK..)).unwrap_or(&[])
+        chunk.get().and_then(|chunk| chunk.get(at % CHUNK..)).unwrap_or(&[])
+    }
+
+    // The chunk that begins at `start`. A stream can only be inflated from its own start.
+    fn inflate(&self, inflater: &mut Inflater, start: usize) -> Box<[u8]> {
+        if start < inflater.at {
+            inflater.rewind();
+        }
+        while inflater.end() <= start {
+            inflater.advance(&self.source, self.length);
+            if inflater.stride.is_empty() {
+                return Box::default();
+            }
+            if inflater.keeps || self.length <= KEPT {
+                self.keep(inflater, start);
+            }
+        }
+        let from = &inflater.stride[start - inflater.at..];
+        from[..from.len().min(CHUNK)].into()
+    }
+
+    // Keeps a stride but for the chunk that begins at `wanted`, which is being made.
+    fn keep(&self, inflater: &Inflater, wanted: usize) {
+        for (number, bytes) in (inflater.at / CHUNK..).zip(inflater.stride.chunks(CHUNK)) {
+            if number != wanted / CHUNK {
+                // It may be there already.
+                let _ = self.chunks[number].set(bytes.into());
+            }
+        }
     }
 }
 
@@ -310,7 +371,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn stored(bytes: &[u8]) -> Rc<Source> {
+    fn stored(bytes: &[u8]) -> Arc<Source> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         Source::file(file)
@@ -370,6 +431,74 @@ mod tests {
         assert!(reader.read_u64().is_err());
         assert!(reader.find(0).is_err());
         assert!(section.reader().to_slice().is_err());
+    }
+
+    // Numbers that do not repeat, deflated: the section that they are, behind 8 other bytes, and what is in it.
+    fn deflated(length: usize) -> (Section, Vec<u8>) {
+        let mut state = 1u32;
+        let mut bytes: Vec<u8> = Vec::with_capacity(length);
+        while bytes.len() < length {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.extend([(state >> 28) as u8, (state >> 24) as u8 & 7]);
+        }
+        let mut stream = flate2::write::ZlibEncoder::new(b"in front".to_vec(), flate2::Compression::fast());
+        stream.write_all(&bytes).unwrap();
+        let stored_bytes = stream.finish().unwrap();
+        let compressed = stored_bytes.len() as u64 - 8;
+        (Section::inflated(&stored(&stored_bytes), 8, compressed, bytes.len() as u64), bytes)
+    }
+
+    #[test]
+    fn an_inflated_section_is_read_in_any_order() {
+        for length in [KEPT / 2, KEPT * 3] {
+            let places = [0, STRIDE * 3 + 5, length - 9, STRIDE - 4, CHUNK * 7, length - CHUNK, 0];
+            let (section, bytes) = deflated(length);
+            for at in places {
+                assert_eq!(section.glance::<8>(at).unwrap(), bytes[at..at + 8], "{at} of {length}");
+            }
+            assert_eq!(section.whole(length).unwrap(), bytes);
+            assert!(section.glance::<8>(length - 7).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_once_is_not_kept() {
+        let (section, bytes) = deflated(KEPT * 3);
+        let kept = |section: &Section| section.chunks.iter().filter(|chunk| chunk.get().is_some()).count();
+        assert_eq!(section.glance::<1>(bytes.len() - 1).unwrap()[0], bytes[bytes.len() - 1]);
+        assert_eq!(kept(&section), 1);
+        assert_eq!(section.glance::<1>(0).unwrap()[0], bytes[0]);
+        assert_eq!(section.glance::<1>(KEPT).unwrap()[0], bytes[KEPT]);
+        assert!(kept(&section) > KEPT / CHUNK, "whoever goes back is served from memory from then on");
+    }
+
+    #[test]
+    fn two_who_read_an_inflated_section_at_once_read_the_same() {
+        let (section, bytes) = deflated(KEPT * 2);
+        std::thread::scope(|scope| {
+            for start in [0, 1, 2] {
+                let (section, bytes) = (&section, &bytes);
+                scope.spawn(move || {
+                    for n in 0..60 {
+                        let at = (start + n * 7) * 11_113 % (bytes.len() - 8);
+                        assert_eq!(section.glance::<8>(at).unwrap(), bytes[at..at + 8]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_broken_stream_ends_where_it_breaks() {
+        let (whole, bytes) = deflated(KEPT * 2);
+        let Source::File(file, _) = &*whole.source else { panic!("it lies in a file") };
+        let length = file.metadata().unwrap().len();
+        file.write_all_at(&[0xff; 64], length / 2).unwrap();
+        let section = Section::inflated(&whole.source, 8, length - 8, bytes.len() as u64);
+        assert!(section.glance::<8>(bytes.len() - 8).is_none());
+        assert_eq!(section.glance::<8>(0).unwrap(), bytes[..8]);
+        assert_eq!(section.glance::<8>(KEPT / 2).unwrap(), bytes[KEPT / 2..KEPT / 2 + 8]);
+        assert!(section.whole(bytes.len()).unwrap().len() < bytes.len());
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! program, under the rule for all debug files ([`Places`]): in the handler that is below the debug directory alone. Whether
 //! an object is the right one its ID says, which whoever asks for it compares.
 
-use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::debug::{self, DEBUG_DIRECTORY, Places};
 use super::dwarf::DwarfSections;
@@ -18,20 +18,20 @@ const OBJECT_LIMIT: usize = 1024;
 pub(crate) struct Split {
     program: PathBuf,
     places: Places,
-    package: OnceCell<Option<DwarfSections>>,
-    objects: OnceCell<Box<Object>>,
+    package: OnceLock<Option<DwarfSections>>,
+    objects: OnceLock<Box<Object>>,
 }
 
 // A list that grows while what is in it is borrowed.
 struct Object {
     sections: DwarfSections,
-    next: OnceCell<Box<Object>>,
+    next: OnceLock<Box<Object>>,
 }
 
 impl Split {
     /// That of the image that was mapped from `program`.
     pub(crate) fn new(program: &Path, places: Places) -> Split {
-        Split { program: program.to_owned(), places, package: OnceCell::new(), objects: OnceCell::new() }
+        Split { program: program.to_owned(), places, package: OnceLock::new(), objects: OnceLock::new() }
     }
 
     /// The package, looked for once.
@@ -64,7 +64,7 @@ impl Split {
         }
         let mut candidates = [directory.join(name), beside].into_iter();
         let sections = candidates.find_map(|path| self.open(&path).filter(&is_right))?;
-        Some(&place.get_or_init(|| Box::new(Object { sections, next: OnceCell::new() })).sections)
+        Some(&place.get_or_init(|| Box::new(Object { sections, next: OnceLock::new() })).sections)
     }
 
     fn open(&self, path: &Path) -> Option<DwarfSections> {

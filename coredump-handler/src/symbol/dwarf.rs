@@ -1,8 +1,8 @@
 //! DWARF debug information: from addresses to their chains of inlined calls.
 //!
 //! Owns the way to the few units that matter. All addresses of a module are looked up together: `.debug_aranges` says which
-//! units they lie in, and of the others nothing is read but where they begin; for addresses that it does not know, each
-//! unit's first entry is asked. (addr2line reads every unit's first entry, abbreviations and file names: for a large program that
+//! units they lie in, and of the others nothing is read but where they begin; for addresses that it does not know, the first
+//! entries of units are asked that it does not know either, or that lie around them. (addr2line reads every unit's first entry, abbreviations and file names: for a large program that
 //! is most of the work.) A unit's functions are [`functions`]'s, their names [`names`]'s, lines [`lines`]'s, and what lies in
 //! files of its own is [`split`]'s.
 //!
@@ -47,14 +47,12 @@ pub(super) fn calls(sections: &DwarfSections, split: &Split, wanted: &[u64]) -> 
     let wanted = Wanted::new(&sorted);
     let (listed, held) = units::listed(&info.dwarf, &wanted);
     search.look(held, &wanted);
-    for known in [false, true] {
-        let missing = search.missing(&sorted);
-        if !missing.is_empty() {
-            let wanted = Wanted::new(&missing);
-            let held = info.main.asked(sections, |start| listed.contains(&start) == known, &wanted);
-            search.look(held, &wanted);
-        }
-    }
+    search.ask(sections, &sorted, |start, _| !listed.contains_key(&start));
+    // A list may leave out a function, which then lies among the unit's others. Compilers make functions that are no unit's,
+    // like the one that calls `main`: nobody asks all units for them.
+    search.ask(sections, &sorted, |start, missing| {
+        listed.get(&start).is_some_and(|around| !missing.within(*around).is_empty())
+    });
     search.found
 }
 
@@ -85,8 +83,15 @@ struct Search<'i, 'm> {
 }
 
 impl Search<'_, '_> {
-    fn missing(&self, wanted: &[u64]) -> Vec<u64> {
-        wanted.iter().copied().filter(|address| !self.found.contains_key(address)).collect()
+    // Asks the first entries of units, those that `which` takes by where they begin, for what was not found until now.
+    fn ask(&mut self, sections: &DwarfSections, wanted: &[u64], which: impl Fn(usize, &Wanted<'_>) -> bool) {
+        let missing: Vec<u64> =
+            wanted.iter().copied().filter(|address| !self.found.contains_key(address)).collect();
+        if !missing.is_empty() {
+            let missing = Wanted::new(&missing);
+            let held = self.info.main.asked(sections, |start| which(start, &missing), &missing);
+            self.look(held, &missing);
+        }
     }
 
     // Looks for addresses in the units that say they hold them. A unit that knows a function replaces one that knows a line alone.

@@ -169,6 +169,40 @@ fn a_file_without_a_list_of_its_units_addresses_loses_no_name() {
     }
 }
 
+// Gives all entries of each unit's list a length of 0 but those at its lowest and its highest address; returns how many.
+fn shorten(list: &mut [u8]) -> usize {
+    let mut rest = list;
+    let mut shortened = 0;
+    while let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_le_bytes(*length) as usize) {
+        let (unit, behind) = rest.split_at_mut(4 + length);
+        rest = behind;
+        // Its header takes 16 bytes, each entry two words.
+        let mut entries: Vec<&mut [u8]> = unit[16..].chunks_exact_mut(16).collect();
+        entries.retain(|entry| entry[8..] != [0; 8]);
+        entries.sort_by_key(|entry| u64::from_le_bytes(entry[..8].try_into().unwrap()));
+        let last = entries.len().saturating_sub(1);
+        for entry in entries.into_iter().take(last).skip(1) {
+            entry[8..].fill(0);
+            shortened += 1;
+        }
+    }
+    shortened
+}
+
+#[test]
+fn a_list_that_leaves_out_some_of_a_units_functions_loses_no_name() {
+    let built = Built::with(&["-g", "-O2", "-gdwarf-4", "-ffunction-sections"]);
+    let whole = assert_equal(&built.program(), "all is listed");
+    built.run("objcopy", &["--dump-section", ".debug_aranges=list", "till"]);
+    let list = built.directory.path().join("list");
+    let mut bytes = fs::read(&list).unwrap();
+    assert!(shorten(&mut bytes) > 3);
+    fs::write(&list, bytes).unwrap();
+    built.run("objcopy", &["--update-section", ".debug_aranges=list", "till"]);
+    let compared = assert_equal(&built.program(), "half is listed");
+    assert_eq!((compared.named, compared.inlined), (whole.named, whole.inlined));
+}
+
 #[test]
 fn this_very_program_and_its_standard_library_are_named_as_addr2line_names_them() {
     let compared = assert_equal(&std::env::current_exe().unwrap(), "this program");

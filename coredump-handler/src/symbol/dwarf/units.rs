@@ -1,14 +1,15 @@
 //! The units of one file: where each begins, which addresses each says it holds, and those that were read.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use gimli::Section as _;
 use gimli::{
     Abbreviations, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugAddrBase, DebugInfoOffset,
-    DebugRngListsBase, Dwarf, EndianSlice, LittleEndian, Reader, Unit, UnitHeader, UnitOffset, UnitType,
+    DebugRngListsBase, Dwarf, EndianSlice, LittleEndian, Range, Reader, Unit, UnitHeader, UnitOffset,
+    UnitType,
 };
 
 use super::extent::{Bases, Extent, Wanted};
@@ -29,27 +30,39 @@ pub(super) fn load(sections: &DwarfSections) -> Option<Dwarf<Bytes<'_>>> {
     Dwarf::load(|id| gimli::Result::Ok(sections.main(id).reader())).ok()
 }
 
-/// The units that `.debug_aranges` knows, and of the wanted addresses those that lie in each.
-pub(super) fn listed(dwarf: &Dwarf<Bytes<'_>>, wanted: &Wanted<'_>) -> (HashSet<usize>, Held) {
-    let mut listed = HashSet::new();
+/// The units that `.debug_aranges` knows, by where they begin, each with the range that all its addresses lie in, and of the
+/// wanted addresses those that lie in each.
+pub(super) fn listed(dwarf: &Dwarf<Bytes<'_>>, wanted: &Wanted<'_>) -> (HashMap<usize, Range>, Held) {
+    let mut listed: HashMap<usize, Range> = HashMap::new();
     let mut held = Held::default();
     let mut sets = dwarf.debug_aranges.headers();
     while let Ok(Some(set)) = sets.next() {
         let unit = set.debug_info_offset().0;
         let mut entries = set.entries();
+        let mut around: Option<Range> = None;
         // An entry that makes no sense is passed over; what ends the list ends it.
         while let Some(entry) = entries.next().transpose() {
             let Ok(range) = entry.map(|entry| entry.range()) else { continue };
             if range.begin < range.end {
-                listed.insert(unit);
                 held.add(wanted.within(range), unit);
             }
+            // What begins at 0 the linker dropped: it lies nowhere.
+            if 0 < range.begin && range.begin < range.end {
+                around = Some(around.map_or(range, |around| hull(around, range)));
+            }
+        }
+        if let Some(around) = around {
+            listed.entry(unit).and_modify(|known| *known = hull(*known, around)).or_insert(around);
         }
         if listed.len() > UNIT_LIMIT {
             break;
         }
     }
     (listed, held)
+}
+
+fn hull(one: Range, other: Range) -> Range {
+    Range { begin: one.begin.min(other.begin), end: one.end.max(other.end) }
 }
 
 /// The units of one file.
