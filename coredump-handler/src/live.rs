@@ -8,7 +8,6 @@
 mod freeze;
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -452,20 +451,14 @@ fn describe_machine(machine: &Machine, all: &mut Collected) {
 // A name in another root directory says nothing about this system's packages, but something about those there.
 fn find_package(process: &Process, root: &[u8], executable: Option<&File>, all: &mut Collected) {
     const LONGEST: Duration = Duration::from_secs(1);
-    const FILE_BYTES: u64 = 32 << 20;
     let Some(exe) = all.program.exe.as_deref() else { return };
     let until = Instant::now() + LONGEST;
-    let mut read = |name: &str| {
-        let file = process.file(name.as_bytes()).ok().filter(|_| Instant::now() < until)?;
-        let mut content = Vec::new();
-        file.take(FILE_BYTES).read_to_end(&mut content).ok()?;
-        Some(content)
-    };
+    let mut open = |name: &str| process.file(name.as_bytes()).ok().filter(|_| Instant::now() < until);
     all.program.package = match root.split_first() {
         Some((1, _)) => package::find(Path::new("/"), exe, executable),
         other => {
             let root = String::from_utf8_lossy(other.map_or(&[], |(_, root)| root));
-            let claim = Claim::find(surroundings::path_inside(exe, &root), &mut read);
+            let claim = Claim::find(surroundings::path_inside(exe, &root), &mut open);
             let proved = claim.zip(executable).and_then(|(claim, file)| claim.proved(file, until));
             proved.or_else(|| executable.and_then(package::noted))
         }

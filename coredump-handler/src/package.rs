@@ -1,9 +1,8 @@
-//! The package that an executable came from: from dpkg's own files, else from the executable's `.note.package`.
+//! The package that an executable came from: from dpkg's or rpm's own files, else from the executable's `.note.package`.
 //!
-//! rpm's database is not read: SQLite, or Berkeley DB before, would be a C library among what the worker parses with, and
-//! distributions with rpm link `.note.package` into what they build (Fedora does since 36).
+//! Of rpm's databases only today's is read, which is SQLite's: Berkeley DB's (until RHEL 8) and openSUSE's own are not.
 //!
-//! Runs no program and asks no service, so that a sandboxed worker can do it that may read `/var/lib/dpkg` alone.
+//! Runs no program and asks no service, so that a sandboxed worker can do it that may read these files alone.
 //! Never guesses: an executable that was replaced while it ran has no version that could be looked up.
 
 use std::ffi::CStr;
@@ -22,9 +21,12 @@ use crate::core::{Notes, u16_at, u32_at, u64_at};
 
 mod inside;
 mod modified;
+pub mod rpm;
+mod sum;
 
 pub use inside::Claim;
 pub use modified::{Comparison, modified};
+pub use sum::Sum;
 
 const LISTS: &str = "var/lib/dpkg/info";
 const STATUS: &str = "var/lib/dpkg/status";
@@ -44,6 +46,16 @@ pub fn installed(root: &Path, exe: &str) -> Option<Package> {
     if exe.ends_with(" (deleted)") || !exe.starts_with('/') {
         return None;
     }
+    let of_rpm = |database: &File| Some(rpm::installed(database, exe)?.package);
+    of_dpkg(root, exe).or_else(|| databases(root).iter().find_map(of_rpm))
+}
+
+// rpm's, below a root directory.
+fn databases(root: &Path) -> Vec<File> {
+    rpm::PLACES.iter().filter_map(|place| File::open(root.join(place)).ok()).collect()
+}
+
+fn of_dpkg(root: &Path, exe: &str) -> Option<Package> {
     let names = spellings(exe);
     // All spellings end in the shortest: what does not hold that holds none.
     let shortest = names.iter().min_by_key(|name| name.len())?;

@@ -36,6 +36,8 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "lz4", purpose: "to compress a core" },
     Need { package: "pkg-config", purpose: "to find libfuse3" },
     Need { package: "python3", purpose: "as a stripped program without the SDK" },
+    Need { package: "rpm", purpose: "to install a program that crashes" },
+    Need { package: "squashfs-tools", purpose: "to make a snap" },
     Need { package: "strace", purpose: "to make system calls fail" },
     Need { package: "systemd", purpose: "to read crashes back from its journal" },
     Need { package: "unzip", purpose: "to check bundles" },

@@ -1,7 +1,7 @@
 //! What the worker may still do once it has given everything else up.
 //!
 //! It reads bytes that a crashed, perhaps hostile process has shaped, so it is built to be taken over: no user of
-//! weight, no network, no file system but three read-only places, no way to make processes or to touch others, and a list
+//! weight, no network, no file system but a few read-only places, no way to make processes or to touch others, and a list
 //! of system calls that ends in "no". What it needs of the outside comes as descriptors, from the broker.
 #![allow(unsafe_code)]
 
@@ -21,8 +21,16 @@ use seccompiler::SeccompCmpOp;
 
 use super::calls::Calls;
 
-/// The places that a worker may read: debug files, dpkg's lists, the system's name.
-const READABLE: [&str; 4] = ["/usr/lib/debug", "/var/lib/dpkg", "/etc/os-release", "/usr/lib/os-release"];
+/// The places that a worker may read: debug files, what dpkg and rpm have installed, the system's name.
+const READABLE: [&str; 7] = [
+    "/usr/lib/debug",
+    "/var/lib/dpkg",
+    "/var/lib/rpm",
+    "/usr/lib/sysimage/rpm",
+    "/usr/share/rpm",
+    "/etc/os-release",
+    "/usr/lib/os-release",
+];
 
 /// Address space: the largest programs with debug information need 1 GiB.
 const ADDRESS_SPACE: u64 = 4 << 30;

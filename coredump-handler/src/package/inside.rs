@@ -1,54 +1,71 @@
-//! The package of a container's program, from the container's own dpkg files.
+//! The package of a container's program, from the container's own files of dpkg or rpm.
 //!
 //! Two steps, because the container's files can be had only while the process is there, and comparing takes time: what
 //! its package database claims for a path, and whether the program that ran is what that package installed. Without the
 //! second a file that was put over another would bear its name.
 
 use std::fs::File;
+use std::io::Read;
 use std::time::Instant;
 
 use foretrace_report::schema::Package;
 
-use super::modified::{line, sum};
-use super::spellings;
+use super::modified::line;
+use super::{Sum, rpm, spellings};
 
 /// Where dpkg keeps its state, in the container.
 const STATUS: &str = "/var/lib/dpkg/status";
 const LISTS: &str = "/var/lib/dpkg/info";
 /// More packages are not asked about.
 const PACKAGES: usize = 2000;
+/// More of dpkg's status, and of a package's list, is not read.
+const STATUS_BYTES: u64 = 32 << 20;
+const SUMS_BYTES: u64 = 4 << 20;
 
 /// What a container's package database says of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     package: Package,
-    // The sum of the program's file, as installed.
-    sum: Vec<u8>,
+    // Of the program's file, as installed.
+    sum: Sum,
 }
 
 impl Claim {
-    /// Finds who claims `exe`, a path in the container. `read` gives the content of a file there.
-    pub fn find(exe: &str, read: &mut dyn FnMut(&str) -> Option<Vec<u8>>) -> Option<Claim> {
+    /// Finds who claims `exe`, a path in the container. `open` opens a file there.
+    pub fn find(exe: &str, open: &mut dyn FnMut(&str) -> Option<File>) -> Option<Claim> {
+        let known = rpm::PLACES.iter().find_map(|place| rpm::installed(&open(&format!("/{place}"))?, exe));
+        match known {
+            Some(rpm::Installed { package, sum: Some(sum) }) => Some(Claim { package, sum }),
+            _ => Claim::of_dpkg(exe, open),
+        }
+    }
+
+    fn of_dpkg(exe: &str, open: &mut dyn FnMut(&str) -> Option<File>) -> Option<Claim> {
+        let mut read = |name: &str, limit: u64| {
+            let mut content = Vec::new();
+            open(name)?.take(limit).read_to_end(&mut content).ok()?;
+            Some(content)
+        };
         let names: Vec<String> =
             spellings(exe).iter().map(|name| name.trim_start_matches('/').into()).collect();
-        let status = read(STATUS)?;
+        let status = read(STATUS, STATUS_BYTES)?;
         let status = String::from_utf8_lossy(&status);
         let mut installed: Vec<Installed<'_>> = status.split("\n\n").filter_map(Installed::parse).collect();
         // A package is often called as its program, or the other way round.
         let program = names[0].rsplit('/').next().unwrap_or_default();
         installed.sort_by_key(|package| !(names[0].contains(package.name) || package.name.contains(program)));
         installed.into_iter().take(PACKAGES).find_map(|package| {
-            let sums = read(&package.sums())?;
+            let sums = read(&package.sums(), SUMS_BYTES)?;
             let mut lines = sums.split(|byte| *byte == b'\n').filter_map(line);
             let (sum, _) = lines.find(|(_, file)| names.iter().any(|name| name.as_bytes() == *file))?;
             let (name, version) = (package.name.to_owned(), package.version.to_owned());
-            Some(Claim { package: Package { name, version }, sum: sum.to_vec() })
+            Some(Claim { package: Package { name, version }, sum: Sum::Md5(sum.to_vec()) })
         })
     }
 
     /// The package, if `image`, the program that ran, is the file that it installed.
     pub fn proved(self, image: &File, until: Instant) -> Option<Package> {
-        (sum(image, until)?.as_bytes() == self.sum).then_some(self.package)
+        self.sum.fits(image, until)?.then_some(self.package)
     }
 }
 
@@ -80,7 +97,7 @@ impl<'a> Installed<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Seek, Write};
     use std::time::Duration;
 
     use super::*;
@@ -94,9 +111,15 @@ mod tests {
     fn claim(exe: &str, asked: &mut Vec<String>) -> Option<Claim> {
         Claim::find(exe, &mut |name| {
             asked.push(name.to_owned());
-            let sums = |file: &str| Some(format!("{EMPTY}  {file}\n").into_bytes());
+            let file = |content: &str| {
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(content.as_bytes()).unwrap();
+                file.rewind().unwrap();
+                Some(file)
+            };
+            let sums = |named: &str| file(&format!("{EMPTY}  {named}\n"));
             match name {
-                STATUS => Some(STATUS_TEXT.into()),
+                STATUS => file(STATUS_TEXT),
                 "/var/lib/dpkg/info/shop.md5sums" => sums("usr/bin/till"),
                 "/var/lib/dpkg/info/libshop:amd64.md5sums" => sums("usr/lib/shop/daemon"),
                 "/var/lib/dpkg/info/gone.md5sums" => sums("usr/bin/gone"),

@@ -1,17 +1,11 @@
-//! Which of a program's files are no longer what their package installed, by dpkg's own sums.
-//!
-//! MD5 is what dpkg keeps: it tells a changed file from an installed one, and proves nothing against somebody who makes
-//! two files with one sum.
+//! Which of a program's files are no longer what their package installed, by dpkg's and rpm's own sums.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-use md5::{Digest, Md5};
-
-use super::{LISTS, read, spellings};
+use super::{LISTS, Sum, databases, read, rpm, spellings};
 
 /// What a comparison gave.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,7 +25,7 @@ pub fn modified(root: &Path, files: &[(String, File)], until: Instant) -> Compar
             places.entry(spelling.trim_start_matches('/').as_bytes().to_vec()).or_insert(place);
         }
     }
-    let mut sums: Vec<Option<Vec<u8>>> = vec![None; files.len()];
+    let mut sums: Vec<Option<Sum>> = vec![None; files.len()];
     let mut known = 0;
     for entry in fs::read_dir(root.join(LISTS)).into_iter().flatten().flatten() {
         if known == files.len() || entry.path().extension().is_none_or(|end| end != "md5sums") {
@@ -43,17 +37,21 @@ pub fn modified(root: &Path, files: &[(String, File)], until: Instant) -> Compar
         let content = read(&entry.path()).unwrap_or_default();
         for (sum, name) in content.split(|byte| *byte == b'\n').filter_map(line) {
             if let Some(place) = places.get(name).filter(|place| sums[**place].is_none()) {
-                sums[*place] = Some(sum.to_vec());
+                sums[*place] = Some(Sum::Md5(sum.to_vec()));
                 known += 1;
             }
         }
     }
+    let databases = databases(root);
+    let kept = |name: &str| databases.iter().find_map(|database| rpm::installed(database, name)?.sum);
     let mut found = Comparison::default();
-    for ((name, file), expected) in files.iter().zip(sums) {
-        let Some(expected) = expected else { continue };
-        match sum(file, until) {
-            Some(sum) if sum.as_bytes() != expected => found.modified.push(name.clone()),
-            Some(_) => {}
+    for ((name, file), listed) in files.iter().zip(sums) {
+        let Some(expected) = listed.or_else(|| kept(name).filter(|_| Instant::now() < until)) else {
+            continue;
+        };
+        match expected.fits(file, until) {
+            Some(true) => {}
+            Some(false) => found.modified.push(name.clone()),
             None => found.left_out += 1,
         }
     }
@@ -65,26 +63,6 @@ pub(super) fn line(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const DIGITS: usize = 32;
     let (sum, rest) = line.split_at_checked(DIGITS)?;
     Some((sum, rest.strip_prefix(b"  ")?))
-}
-
-// None: it could not be read, or not in time.
-pub(super) fn sum(file: &File, until: Instant) -> Option<String> {
-    let mut sum = Md5::new();
-    let mut buffer = vec![0; 1 << 18];
-    let mut offset = 0;
-    loop {
-        if Instant::now() >= until {
-            return None;
-        }
-        match file.read_at(&mut buffer, offset).ok()? {
-            0 => break,
-            count => {
-                sum.update(&buffer[..count]);
-                offset += count as u64;
-            }
-        }
-    }
-    Some(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -47,13 +47,39 @@ pub fn claimed(file: &str, content: &str) -> (Container, Option<Package>) {
     }
 }
 
-/// The snap that an executable's path lies in; its revision stands for a version.
-pub fn snap(exe: &str) -> Option<(Container, Package)> {
-    let mut names = exe.strip_prefix("/snap/")?.split('/');
+/// The snap that an executable's path lies in, and the file in which the snap says its version.
+pub fn snap(exe: &str) -> Option<(Snap, String)> {
+    // Distributions without /snap have snaps in a place of their own.
+    let within = exe.strip_prefix("/var/lib/snapd").unwrap_or(exe).strip_prefix("/snap/")?;
+    let mut names = within.split('/');
     let (name, revision) = (names.next()?, names.next()?);
     names.next().filter(|_| !name.is_empty() && !revision.is_empty())?;
-    let container = Container { name: Some(name.to_owned()), ..named("snap") };
-    Some((container, Package { name: name.to_owned(), version: revision.to_owned() }))
+    let top = exe.strip_suffix(within)?;
+    let snap = Snap { name: name.to_owned(), revision: revision.to_owned() };
+    Some((snap, format!("{top}{name}/{revision}/meta/snap.yaml")))
+}
+
+/// A snap by its name and the number of what is installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snap {
+    name: String,
+    revision: String,
+}
+
+impl Snap {
+    /// The container that a confined snap is.
+    pub fn container(&self) -> Container {
+        Container { name: Some(self.name.clone()), ..named("snap") }
+    }
+
+    /// The package, with the version that `said` has, the content of its `snap.yaml`.
+    pub fn package(self, said: &str) -> Package {
+        let version = said.lines().find_map(|line| line.strip_prefix("version:"));
+        let version = version.map(|version| version.trim().trim_matches(['"', '\'']));
+        let version = version.filter(|version| !version.is_empty()).map(str::to_owned);
+        let version: Vec<String> = version.into_iter().chain([self.revision]).collect();
+        Package { name: self.name, version: version.join("@") }
+    }
 }
 
 fn named(engine: &str) -> Container {
@@ -169,11 +195,14 @@ mod tests {
             (package.name.as_str(), package.version.as_str()),
             ("org.example.App", "stable@0123456789ab")
         );
-        let (container, package) = snap("/snap/hello/42/bin/hello").unwrap();
-        assert_eq!(
-            (container.engine.as_str(), package.name.as_str(), package.version.as_str()),
-            ("snap", "hello", "42")
-        );
+        for top in ["/snap", "/var/lib/snapd/snap"] {
+            let (snap, file) = snap(&format!("{top}/hello/42/bin/hello")).unwrap();
+            assert_eq!(file, format!("{top}/hello/42/meta/snap.yaml"));
+            assert_eq!(snap.container(), Container { name: Some("hello".into()), ..named("snap") });
+            let said = "name: hello\nversion: '2.10'\napps:\n  hello:\n    version: 3\n";
+            assert_eq!(snap.clone().package(said).version, "2.10@42");
+            assert_eq!(snap.package("apps:\n  version: 3\n").version, "42");
+        }
         for other in ["/snap/hello", "/snap/bin/hello", "/usr/bin/snap", "/snap//1/x"] {
             assert!(snap(other).is_none(), "{other}");
         }

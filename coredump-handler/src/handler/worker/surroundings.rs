@@ -20,8 +20,6 @@ use crate::surroundings as around;
 const COMPARISON: Duration = Duration::from_millis(400);
 /// More of a container's files is not read.
 const CLAIM_BYTES: u64 = 64 << 10;
-const STATUS_BYTES: u64 = 32 << 20;
-const SUMS_BYTES: u64 = 4 << 20;
 /// How long its package database may be searched, and its debug files be opened: the process waits for both.
 const INSIDE: Duration = Duration::from_millis(150);
 const SQUASHFS: FsType = FsType(0x7371_7368);
@@ -35,8 +33,12 @@ impl Worker<'_> {
         let pressure = self.collected.surroundings.pressure.take();
         let seen = around::seen(&cgroup, namespaces.as_bytes(), status, self.task.crash.pid);
         self.collected.surroundings = Surroundings { pressure, ..seen };
-        if !held.own_root && self.task.effort.memory {
-            self.inside(held, until);
+        if !self.task.effort.memory {
+            return;
+        }
+        self.snap(held, until);
+        if !held.own_root {
+            self.inside(until);
             self.packages_inside(held, until);
             self.debug_files_inside(held, until);
         }
@@ -51,8 +53,7 @@ impl Worker<'_> {
         let exe = around::path_inside(&exe, &held.root);
         let begun = Instant::now();
         held.claim = Claim::find(exe, &mut |name| {
-            let limit = if name.ends_with("/status") { STATUS_BYTES } else { SUMS_BYTES };
-            (begun.elapsed() < INSIDE).then(|| self.bytes_inside(name, limit, until)).flatten()
+            (begun.elapsed() < INSIDE).then(|| self.opened_inside(name, until)).flatten()
         });
     }
 
@@ -71,20 +72,12 @@ impl Worker<'_> {
     }
 
     // What the container says of itself. The process's own rights open its files, within its own root.
-    fn inside(&mut self, held: &Held, until: Instant) {
+    fn inside(&mut self, until: Instant) {
         for name in around::CLAIMS {
             let Some(content) = self.file_inside(name, until) else { continue };
             let (claimed, shipped) = around::claimed(name, &content);
             self.believe(claimed);
             self.collected.program.package = self.collected.program.package.take().or(shipped);
-        }
-        // Nobody but root can mount an image of this kind.
-        let image = held.executable.as_ref().and_then(|file| fstatfs(file).ok());
-        if image.is_some_and(|status| status.filesystem_type() == SQUASHFS)
-            && let Some((container, shipped)) = self.collected.program.exe.as_deref().and_then(around::snap)
-        {
-            self.believe(container);
-            self.collected.program.package = self.collected.program.package.take().or(Some(shipped));
         }
         let text = self.file_inside("/etc/os-release", until);
         let Some(text) = text.or_else(|| self.file_inside("/usr/lib/os-release", until)) else { return };
@@ -95,6 +88,22 @@ impl Worker<'_> {
         let container = self.collected.surroundings.container.get_or_insert(container);
         container.os = state::os_release_value(text.as_bytes(), "PRETTY_NAME");
         self.collected.parts.push(("process/os-release".into(), text.into_bytes()));
+    }
+
+    // A snap that is not confined has the machine's own root directory.
+    fn snap(&mut self, held: &Held, until: Instant) {
+        // Nobody but root can mount an image of this kind.
+        let image = held.executable.as_ref().and_then(|file| fstatfs(file).ok());
+        if image.is_none_or(|status| status.filesystem_type() != SQUASHFS) {
+            return;
+        }
+        let exe = self.collected.program.exe.as_deref().map(|exe| around::path_inside(exe, &held.root));
+        let Some((snap, file)) = exe.and_then(around::snap) else { return };
+        if !held.own_root {
+            self.believe(snap.container());
+        }
+        let said = self.file_inside(&file, until).unwrap_or_default();
+        self.collected.program.package = Some(snap.package(&said));
     }
 
     // The control group's word goes first: a container's own only adds to it.
@@ -111,16 +120,15 @@ impl Worker<'_> {
     }
 
     fn file_inside(&mut self, name: &str, until: Instant) -> Option<String> {
-        let content = self.bytes_inside(name, CLAIM_BYTES, until)?;
+        let mut content = Vec::new();
+        self.opened_inside(name, until)?.take(CLAIM_BYTES).read_to_end(&mut content).ok()?;
         Some(String::from_utf8_lossy(&content).into_owned())
     }
 
-    fn bytes_inside(&mut self, name: &str, limit: u64, until: Instant) -> Option<Vec<u8>> {
+    fn opened_inside(&mut self, name: &str, until: Instant) -> Option<File> {
         let question = Question::File(name.as_bytes().to_vec());
         let (_, descriptor) = self.answered_by(&question, name, until)?.ok()?;
-        let mut content = Vec::new();
-        File::from(descriptor?).take(limit).read_to_end(&mut content).ok()?;
-        Some(content)
+        descriptor.map(File::from)
     }
 
     fn kept(&self, name: &str) -> String {
