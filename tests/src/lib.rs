@@ -15,6 +15,7 @@ pub mod machine;
 pub mod mount;
 pub mod network;
 pub mod plants;
+pub mod power;
 pub mod server;
 pub mod terminal;
 pub mod world;

@@ -167,18 +167,20 @@ impl World {
         }
     }
 
-    // A report is published before its handler is done with it: until then the handler holds its directory's lock.
     fn wait_until_finished(&self, id: &str) -> Result<()> {
         let began = Instant::now();
-        let shelves = fs::read_dir(self.root().join("var/lib/foretrace/reports"));
-        for shelf in shelves.into_iter().flatten().flatten() {
-            let Ok(report) = File::open(shelf.path().join(id)) else { continue };
-            while report.try_lock_shared().is_err() {
-                ensure!(began.elapsed() < REPORT_LIMIT, "{id} is not finished after {REPORT_LIMIT:?}");
-                thread::sleep(Duration::from_millis(5));
-            }
+        while !self.is_finished(id) {
+            ensure!(began.elapsed() < REPORT_LIMIT, "{id} is not finished after {REPORT_LIMIT:?}");
+            thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Whether the maker of a report is done with it: it is published before that, and until then its directory is locked.
+    pub fn is_finished(&self, id: &str) -> bool {
+        let shelves = fs::read_dir(self.root().join("var/lib/foretrace/reports"));
+        let reports = shelves.into_iter().flatten().flatten().map(|shelf| shelf.path().join(id));
+        reports.filter_map(|report| File::open(report).ok()).all(|report| report.try_lock_shared().is_ok())
     }
 
     /// Waits for the first report.

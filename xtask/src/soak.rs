@@ -5,6 +5,7 @@
 mod evidence;
 mod faults;
 mod memory;
+mod power;
 mod recorder;
 mod silence;
 mod uploader;
@@ -39,6 +40,12 @@ enum What {
     },
     /// Kill the sender at random instants, and hold what the servers have against what was to be sent
     Uploader(Uploader),
+    /// Let the power of the store's disk fail at random instants while programs crash, somebody answers and reports are sent
+    Power {
+        /// How often
+        #[arg(long, default_value_t = 200)]
+        cuts: u32,
+    },
     /// Crash real programs and answer in every way, where every packet is seen: none before a yes, and after it none that
     /// outgoing.zip does not make
     Silence {
@@ -95,6 +102,7 @@ pub fn run(options: &Options) -> Result<()> {
             return faults::prove(filter.as_deref().unwrap_or_default(), call.as_deref());
         }
         What::Uploader(uploader) => return uploader::prove(uploader.kills),
+        What::Power { cuts } => return power::prove(*cuts),
         What::Silence { crashes } => return silence::prove(*crashes),
     };
     if cfg!(debug_assertions) {
