@@ -66,12 +66,12 @@ pub struct Database<'a> {
     file: &'a File,
     page: usize,
     usable: usize,
-    // How many bytes may still be read: trees and chains with circles end.
+    // How many bytes may still be read or taken: trees and chains with circles end.
     left: Cell<u64>,
 }
 
 impl<'a> Database<'a> {
-    /// Looks at a file's beginning. `budget` is how many bytes may be read of it in all.
+    /// Looks at a file's beginning. `budget` is how many bytes may be read of it and taken as rows in all.
     pub fn open(file: &'a File, budget: u64) -> Option<Database<'a>> {
         let mut header = [0; HEADER];
         file.read_exact_at(&mut header, 0).ok()?;
@@ -214,6 +214,8 @@ impl<'a> Database<'a> {
         if length > LONGEST_ROW {
             return None;
         }
+        // Cells that lie in one another's place make a small page into much work.
+        self.left.set(self.left.get().checked_sub(length)?);
         let length = usize::try_from(length).ok()?;
         let most = match kind {
             LEAF_TABLE => self.usable - 35,
