@@ -180,12 +180,16 @@ pub fn read_head(stream: &mut impl Read) -> Result<(CoreHead, Vec<u8>), CoreErro
 /// # Errors
 /// A file that cannot be read, or is no core of a known machine.
 pub fn read_file(file: &File) -> Result<CoreHead, CoreError> {
-    parse(&mut Stored { file })
+    parse(&mut Stored { file, size: file.metadata()?.len() })
 }
 
 // Where a core's bytes come from. `range` gives fewer bytes than asked for where there are no more.
 trait Source {
     fn range(&mut self, offset: u64, length: u64) -> io::Result<Vec<u8>>;
+    // How many of `length` bytes from `offset` are there.
+    fn available(&mut self, offset: u64, length: u64) -> io::Result<u64>;
+    // Adds what a PT_NOTE of `length` bytes at `offset`, which are there, says.
+    fn notes(&mut self, offset: u64, length: u64, head: &mut CoreHead) -> io::Result<()>;
     // Whether going forward costs the bytes in between.
     const SEQUENTIAL: bool;
 }
@@ -206,18 +210,27 @@ impl<R: Read> Source for Streamed<'_, R> {
         let end = (end as usize).min(self.bytes.len());
         Ok(self.bytes.get(offset as usize..end).unwrap_or_default().to_vec())
     }
+
+    fn available(&mut self, offset: u64, length: u64) -> io::Result<u64> {
+        Ok(self.range(offset, length)?.len() as u64)
+    }
+
+    fn notes(&mut self, offset: u64, length: u64, head: &mut CoreHead) -> io::Result<()> {
+        notes::parse(&self.range(offset, length)?, head);
+        Ok(())
+    }
 }
 
 struct Stored<'a> {
     file: &'a File,
+    size: u64,
 }
 
 impl Source for Stored<'_> {
     const SEQUENTIAL: bool = false;
 
     fn range(&mut self, offset: u64, length: u64) -> io::Result<Vec<u8>> {
-        let size = self.file.metadata()?.len();
-        let length = length.min(size.saturating_sub(offset)).min(HEAD_LIMIT);
+        let length = length.min(self.size.saturating_sub(offset)).min(HEAD_LIMIT);
         let mut bytes = vec![0; length as usize];
         let mut filled = 0;
         while filled < bytes.len() {
@@ -230,6 +243,14 @@ impl Source for Stored<'_> {
         }
         bytes.truncate(filled);
         Ok(bytes)
+    }
+
+    fn available(&mut self, offset: u64, length: u64) -> io::Result<u64> {
+        Ok(length.min(self.size.saturating_sub(offset)))
+    }
+
+    fn notes(&mut self, offset: u64, length: u64, head: &mut CoreHead) -> io::Result<()> {
+        notes::parse_parts(length, |at, length| self.range(offset.saturating_add(at), length), head)
     }
 }
 
@@ -254,15 +275,13 @@ fn parse<S: Source>(source: &mut S) -> Result<CoreHead, CoreError> {
     // All may say that they lie in the same place.
     let mut left = HEAD_LIMIT;
     for note in notes {
-        let bytes = source.range(note.file_offset, note.file_size.min(left))?;
-        left -= bytes.len() as u64;
-        if (bytes.len() as u64) < note.file_size {
-            head.problems.push(Problem::new(
-                "core",
-                format!("the core's notes are cut short: {} of {} bytes", bytes.len(), note.file_size),
-            ));
+        let there = source.available(note.file_offset, note.file_size.min(left))?;
+        left -= there;
+        if there < note.file_size {
+            let what = format!("the core's notes are cut short: {there} of {} bytes", note.file_size);
+            head.problems.push(Problem::new("core", what));
         }
-        notes::parse(&bytes, &mut head);
+        source.notes(note.file_offset, there, &mut head)?;
         if left == 0 || head.problems.len() > notes::PROBLEM_LIMIT {
             break;
         }

@@ -143,20 +143,21 @@ fn interrupted_pointers(start: u64, stack: &[u8], mappings: &[Mapping]) -> Vec<u
     // The frame starts 8 bytes below a 16-byte boundary, like any function's.
     let first = (8u64.wrapping_sub(start) & 0xf) as usize;
     for at in (first..stack.len().saturating_sub(FRAME_BYTES)).step_by(16) {
-        if u32_at(stack, at + 8).is_none_or(|flags| flags > 7) || u32_at(stack, at + 12) != Some(0) {
+        // What is rarest first: most of a stack is zero.
+        if u16_at(stack, at + 192) != Some(USER_CODE_SEGMENT)
+            || u32_at(stack, at + 8).is_none_or(|flags| flags > 7)
+            || u32_at(stack, at + 12) != Some(0)
+        {
             continue;
         }
-        let (Some(segment), Some(fxsave), Some(restorer), Some(pointer)) =
-            (u16_at(stack, at + 192), u64_at(stack, at + 232), u64_at(stack, at), u64_at(stack, at + 168))
+        let (Some(fxsave), Some(restorer), Some(pointer)) =
+            (u64_at(stack, at + 232), u64_at(stack, at), u64_at(stack, at + 168))
         else {
             break;
         };
         let address = start + at as u64;
-        let framed = segment == USER_CODE_SEGMENT
-            && fxsave % 64 == 0
-            && fxsave > address
-            && fxsave - address < FXSAVE_REACH
-            && executable(restorer);
+        let framed =
+            fxsave % 64 == 0 && fxsave > address && fxsave - address < FXSAVE_REACH && executable(restorer);
         if framed && !found.contains(&pointer) {
             found.push(pointer);
             if found.len() == SIGNAL_FRAMES {

@@ -1,6 +1,8 @@
 //! The notes of a core file whose headers are right: threads, registers, files, the auxiliary vector, whatever their sizes
-//! say. No panic, and what is found is found in the input.
+//! say. No panic, what is found is found in the input, and a file, of which parts are passed over, gives the same as a stream.
 #![no_main]
+
+use std::io::Write;
 
 use foretrace_capture::{core, maps};
 use libfuzzer_sys::fuzz_target;
@@ -20,6 +22,10 @@ fuzz_target!(|data: &[u8]| {
     file.extend_from_slice(data);
     let (head, read) = core::read_head(&mut &file[..]).expect("the headers are right");
     assert!(read.len() <= file.len(), "more was read than is there");
+    let mut stored = tempfile::tempfile().expect("a file");
+    stored.write_all(&file).expect("room for it");
+    let skimmed = core::read_file(&stored).expect("the headers are right");
+    assert_eq!(format!("{head:?}"), format!("{skimmed:?}"));
     maps::text(&maps::from_core(&head).0);
     head.crashed();
     head.auxv_value(33);

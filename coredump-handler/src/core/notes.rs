@@ -3,6 +3,8 @@
 //! The order of notes is not believed: the kernel puts the crashed thread first, gcore puts NT_PRPSINFO first and a
 //! NT_SIGINFO behind every thread.
 
+use std::io;
+
 use foretrace_report::schema::Problem;
 
 use super::{
@@ -21,6 +23,7 @@ const NT_SIGINFO: u32 = 0x5349_4749;
 const NT_PRXFPREG: u32 = 0x46e6_2b7f;
 
 const FXSAVE_BYTES: usize = 512;
+const ALIGNMENT: usize = 4;
 /// Notes that cannot be read; behind the last of them nothing is believed.
 pub(super) const PROBLEM_LIMIT: usize = 16;
 /// More threads are not looked at: a process of 64 KiB stacks would have 4 GiB of them.
@@ -28,21 +31,80 @@ const THREAD_LIMIT: usize = 1 << 16;
 /// More mapped files are not looked at: the usual limit of mappings where it is high.
 const FILE_LIMIT: usize = 1 << 20;
 
+/// What is read at once of notes in a file: a thread's that are wanted, not the kilobytes of its vector registers.
+const WINDOW: u64 = 4 << 10;
+
 /// Adds what `bytes` (the contents of one PT_NOTE) says to `head`.
 pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
-    let mut notes = Notes::new(bytes, 4);
+    let mut notes = Notes::new(bytes, ALIGNMENT);
     for (owner, kind, description) in &mut notes {
-        match owner {
-            b"CORE" => take(kind, description, head),
-            b"LINUX" if kind == NT_PRXFPREG => drop(saved_area(description, head)),
-            _ => {}
-        }
-        if head.problems.len() == PROBLEM_LIMIT {
-            head.problems.push(Problem::new("core", "the core's further notes were not read"));
+        if !add(owner, kind, description, head) {
             return;
         }
     }
-    if let Some(kind) = notes.cut() {
+    end(notes.cut(), head);
+}
+
+/// The same for a PT_NOTE of `length` bytes in a file, of which `read` gives a part: offset and length. What nobody wants is
+/// passed over.
+pub(super) fn parse_parts(
+    mut length: u64,
+    mut read: impl FnMut(u64, u64) -> io::Result<Vec<u8>>,
+    head: &mut CoreHead,
+) -> io::Result<()> {
+    let (mut at, mut window, mut passed) = (0, Vec::new(), 0);
+    let cut = loop {
+        let (rest, left) = (window.get(passed..).unwrap_or_default(), length - at);
+        let shape = Shape::of(rest, ALIGNMENT);
+        let missing = match shape {
+            Some(shape) if shape.end as u64 > left => break Some(shape.kind),
+            Some(shape) if is_wanted(shape.kind) && shape.end > rest.len() => shape.end as u64,
+            Some(shape) => {
+                if is_wanted(shape.kind)
+                    && let (owner, description) = shape.parts(rest)
+                    && !add(owner, shape.kind, description, head)
+                {
+                    return Ok(());
+                }
+                passed = passed.saturating_add(shape.next);
+                at += (shape.next as u64).min(left);
+                continue;
+            }
+            // Less than a note is left.
+            None if rest.len() as u64 == left => break None,
+            None => 0,
+        };
+        let asked = missing.max(WINDOW).min(left);
+        (window, passed) = (read(at, asked)?, 0);
+        if (window.len() as u64) < asked {
+            length = at + window.len() as u64;
+        }
+    };
+    end(cut, head);
+    Ok(())
+}
+
+fn is_wanted(kind: u32) -> bool {
+    matches!(kind, NT_PRSTATUS | NT_FPREGSET | NT_PRPSINFO | NT_AUXV | NT_FILE | NT_SIGINFO | NT_PRXFPREG)
+}
+
+// Whether more notes are read.
+fn add(owner: &[u8], kind: u32, description: &[u8], head: &mut CoreHead) -> bool {
+    match owner {
+        b"CORE" => take(kind, description, head),
+        b"LINUX" if kind == NT_PRXFPREG => drop(saved_area(description, head)),
+        _ => {}
+    }
+    let more = head.problems.len() != PROBLEM_LIMIT;
+    if !more {
+        head.problems.push(Problem::new("core", "the core's further notes were not read"));
+    }
+    more
+}
+
+// `cut`: the type of the note at which reading stopped before the end.
+fn end(cut: Option<u32>, head: &mut CoreHead) {
+    if let Some(kind) = cut {
         head.problems.push(Problem::new("core", format!("the core's note {kind:#x} is cut short")));
     }
     // Without siginfo (a cut core) the first thread's status still names the signal.
@@ -56,6 +118,34 @@ pub(super) fn parse(bytes: &[u8], head: &mut CoreHead) {
 
 /// Owner without its NUL, type, description.
 type Note<'a> = (&'a [u8], u32, &'a [u8]);
+
+// Where the parts of a note lie, as its first bytes say.
+#[derive(Clone, Copy)]
+struct Shape {
+    kind: u32,
+    owner_end: usize,
+    start: usize,
+    end: usize,
+    // Where the next note begins.
+    next: usize,
+}
+
+impl Shape {
+    fn of(bytes: &[u8], alignment: usize) -> Option<Shape> {
+        let owner_end = 12usize.checked_add(u32_at(bytes, 0)? as usize)?;
+        let start = owner_end.checked_next_multiple_of(alignment)?;
+        let end = start.checked_add(u32_at(bytes, 4)? as usize)?;
+        let next = end.checked_next_multiple_of(alignment)?;
+        Some(Shape { kind: u32_at(bytes, 8)?, owner_end, start, end, next })
+    }
+
+    // Owner and description in `bytes`, which have all of it.
+    fn parts<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let owner = bytes.get(12..self.owner_end).unwrap_or_default();
+        let owner = owner.split(|byte| *byte == 0).next().unwrap_or_default();
+        (owner, bytes.get(self.start..self.end).unwrap_or_default())
+    }
+}
 
 /// The notes in the contents of a PT_NOTE: owner without its NUL, type, description.
 pub(crate) struct Notes<'a> {
@@ -73,30 +163,16 @@ impl<'a> Notes<'a> {
     fn cut(&self) -> Option<u32> {
         u32_at(self.rest, 8)
     }
-
-    fn split(&self) -> Option<(Note<'a>, &'a [u8])> {
-        let bytes = self.rest;
-        let owner_size = u32_at(bytes, 0)? as usize;
-        let size = u32_at(bytes, 4)? as usize;
-        let kind = u32_at(bytes, 8)?;
-        let owner_end = 12usize.checked_add(owner_size)?;
-        let owner = bytes.get(12..owner_end)?;
-        let start = owner_end.checked_next_multiple_of(self.alignment)?;
-        let end = start.checked_add(size)?;
-        let description = bytes.get(start..end)?;
-        let next = end.checked_next_multiple_of(self.alignment)?.min(bytes.len());
-        let owner = owner.split(|byte| *byte == 0).next().unwrap_or_default();
-        Some(((owner, kind, description), &bytes[next..]))
-    }
 }
 
 impl<'a> Iterator for Notes<'a> {
     type Item = Note<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (note, rest) = self.split()?;
-        self.rest = rest;
-        Some(note)
+        let shape = Shape::of(self.rest, self.alignment).filter(|shape| shape.end <= self.rest.len())?;
+        let (owner, description) = shape.parts(self.rest);
+        self.rest = self.rest.get(shape.next..).unwrap_or_default();
+        Some((owner, shape.kind, description))
     }
 }
 
