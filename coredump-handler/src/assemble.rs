@@ -45,6 +45,8 @@ pub struct Collected {
     pub parts: Vec<(String, Vec<u8>)>,
     /// What could not be had.
     pub problems: Vec<Problem>,
+    /// Whether more is to come: the bundle is then made fast rather than small, because another one replaces it.
+    pub unfinished: bool,
 }
 
 impl Collected {
@@ -65,6 +67,7 @@ impl Collected {
             trails: Vec::new(),
             parts: Vec::new(),
             problems: Vec::new(),
+            unfinished: false,
         }
     }
 
@@ -80,7 +83,8 @@ impl Collected {
 /// # Errors
 /// A sink that cannot be written; nothing about what was collected is an error.
 pub fn assemble<W: Write + Seek>(collected: &mut Collected, sink: W) -> Result<(W, Report), BundleError> {
-    let mut bundle = BundleWriter::new(sink);
+    let bundle = BundleWriter::new(sink);
+    let mut bundle = if collected.unfinished { bundle.hasty() } else { bundle };
     let mut problems = collected.problems.clone();
     let mut losses = Losses::default();
     let mut recorder = Recorder::default();

@@ -29,6 +29,7 @@ impl Worker<'_> {
         self.analyse(&mut held);
         self.at(Stage::Assembly);
         self.collected.problem("names", UNFINISHED);
+        self.collected.unfinished = self.task.revision.is_some();
         let written = self.task.bundle.try_clone().map_err(|error| error.to_string());
         if let Err(why) = written.and_then(|bundle| self.write(bundle)) {
             return self.task.fail(&why);
@@ -39,6 +40,7 @@ impl Worker<'_> {
         };
         self.at(Stage::Names);
         self.collected.problems.pop();
+        self.collected.unfinished = false;
         let asked = self.ask_for_logs();
         self.name(&held, Detail::Lines);
         self.package(&mut held);
