@@ -85,6 +85,7 @@ pub struct Transport {
     budget: Arc<Budget>,
     // Runs only inside of `exchange`: nothing happens between two sendings.
     runtime: Runtime,
+    plain: Option<Client>,
     near: Option<Client>,
     far: Option<Client>,
 }
@@ -96,7 +97,7 @@ impl Transport {
     /// The system has no descriptors left to wait with.
     pub fn new(manner: Manner, budget: Arc<Budget>) -> io::Result<Transport> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Transport { manner, budget, runtime, near: None, far: None })
+        Ok(Transport { manner, budget, runtime, plain: None, near: None, far: None })
     }
 
     /// For one small request, as the administrator's settings have it.
@@ -134,7 +135,7 @@ impl Transport {
         };
         let expected = into.as_ref().map_or(0, |(_, limit)| *limit);
         let patience = self.manner.whole(verified.length().saturating_add(expected));
-        let client = match self.client(address.is_near()) {
+        let client = match self.client(&address) {
             Ok(client) => client,
             Err(why) => return Outcome::Unreached { why },
         };
@@ -165,8 +166,13 @@ impl Transport {
         })
     }
 
-    fn client(&mut self, near: bool) -> Result<Client, String> {
-        let known = if near { &mut self.near } else { &mut self.far };
+    fn client(&mut self, address: &Address) -> Result<Client, String> {
+        let (near, plain) = (address.is_near(), address.is_plain());
+        let known = match (near, plain) {
+            (_, true) => &mut self.plain,
+            (true, false) => &mut self.near,
+            (false, false) => &mut self.far,
+        };
         if let Some(client) = known {
             return Ok(client.clone());
         }
@@ -178,7 +184,10 @@ impl Transport {
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(self.manner.connect);
-        if let Some(file) = &self.manner.certificates {
+        if plain {
+            // Reading every authority that the system trusts would take longer than a report does.
+            builder = builder.tls_certs_only([]);
+        } else if let Some(file) = &self.manner.certificates {
             builder = builder.tls_certs_merge(authorities(file)?);
         }
         if near {

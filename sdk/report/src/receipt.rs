@@ -141,6 +141,11 @@ impl Protocol {
             Protocol::Otlp => "otlp",
         }
     }
+
+    /// Whether a server of this dialect knows a report again that comes a second time, and keeps it once.
+    pub fn keeps_once(self) -> bool {
+        matches!(self, Protocol::Foretrace | Protocol::Sentry)
+    }
 }
 
 /// Which of a report's transmissions a receipt is for.

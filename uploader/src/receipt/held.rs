@@ -12,7 +12,7 @@ use foretrace_report::receipt::CHUNK;
 #[derive(Clone, Debug)]
 pub struct Held {
     file: Arc<File>,
-    // All of it, where that is no more than a chunk: nobody can change what is in memory.
+    // All of it, where that is no more than a chunk.
     kept: Option<Bytes>,
     length: u64,
     links: u64,
@@ -21,13 +21,16 @@ pub struct Held {
 
 impl Held {
     /// Holds `file`, as long as it is now.
-    pub fn new(file: File) -> io::Result<Held> {
+    pub fn new(mut file: File) -> io::Result<Held> {
         let metadata = file.metadata()?;
         let length = metadata.len();
         let kept = match usize::try_from(length) {
-            Ok(length) if length <= CHUNK => {
-                let mut kept = vec![0; length];
-                file.read_exact_at(&mut kept, 0)?;
+            Ok(short) if short <= CHUNK => {
+                let mut kept = Vec::with_capacity(short);
+                file.rewind()?;
+                if file.by_ref().take(length).read_to_end(&mut kept)? < short {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 Some(Bytes::from(kept))
             }
             _ => None,
@@ -39,6 +42,11 @@ impl Held {
     /// it.
     pub fn stands(&self) -> io::Result<bool> {
         Ok(self.file.metadata()?.nlink() >= self.links)
+    }
+
+    /// All of it, where it was read once: nobody can change what is in memory.
+    pub fn kept(&self) -> Option<&Bytes> {
+        self.kept.as_ref()
     }
 
     /// Its length when it was opened.

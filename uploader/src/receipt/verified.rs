@@ -108,31 +108,17 @@ impl Agreed {
         held: Held,
     ) -> Result<Agreed, Refusal> {
         let content = Arc::new(Checked { plan, parts, held });
-        // What was listed is what can be sent: found out before anybody is connected to.
-        let mut length = 0;
-        let mut kept = Some(Vec::new());
-        Checked::pour(&content, 0, &mut |piece| {
-            length += piece.len() as u64;
-            match &mut kept {
-                Some(bytes) if bytes.len() + piece.len() <= KEPT => bytes.extend_from_slice(&piece),
-                _ => kept = None,
-            }
-            Ok(())
-        })
+        let (length, kept) = match content.in_memory() {
+            Some(bytes) => content.stands().map(|()| (bytes.len() as u64, Some(bytes))),
+            None => content.tried(),
+        }
         .map_err(|torn| match torn {
             Torn::Unreadable(error) => Refusal::Unreadable(error),
             Torn::Withdrawn => Refusal::Revoked,
             Torn::Changed | Torn::Unwanted => Refusal::Changed,
         })?;
-        Ok(Agreed {
-            url: destination.url.clone(),
-            protocol: destination.protocol,
-            report,
-            sha256,
-            content,
-            length,
-            kept: kept.map(Bytes::from),
-        })
+        let (url, protocol) = (destination.url.clone(), destination.protocol);
+        Ok(Agreed { url, protocol, report, sha256, content, length, kept })
     }
 
     /// Whether the answer is still there.
@@ -307,6 +293,32 @@ impl Stream {
 }
 
 impl Checked {
+    /// The body, where it is `outgoing.zip` as it is and that is in memory: the very bytes whose digest was just compared
+    /// with the receipt's.
+    fn in_memory(&self) -> Option<Bytes> {
+        let Plan { framing, pieces, gzip, .. } = &self.plan;
+        let mut carried = pieces.iter().filter(|piece| piece.name != foretrace::METADATA);
+        let whole = carried.next().is_some_and(|piece| matches!(piece.content, Content::Outgoing));
+        let bare = !gzip && carried.next().is_none() && framing.iter().all(Vec::is_empty);
+        self.held.kept().filter(|_| whole && bare).cloned()
+    }
+
+    /// Goes through the whole body once, before anybody is connected to: what was listed is what can be sent. Returns its
+    /// length, and a small one itself.
+    fn tried(&self) -> Result<(u64, Option<Bytes>), Torn> {
+        let mut length = 0;
+        let mut kept = Some(Vec::new());
+        self.pour(0, &mut |piece| {
+            length += piece.len() as u64;
+            match &mut kept {
+                Some(bytes) if bytes.len() + piece.len() <= KEPT => bytes.extend_from_slice(&piece),
+                _ => kept = None,
+            }
+            Ok(())
+        })?;
+        Ok((length, kept.map(Bytes::from)))
+    }
+
     fn stands(&self) -> Result<(), Torn> {
         if self.held.stands()? { Ok(()) } else { Err(Torn::Withdrawn) }
     }

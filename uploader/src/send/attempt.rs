@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use foretrace_report::ReportId;
-use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState, How, Known, Phase};
+use foretrace_report::receipt::{Answer, Consent, Delivery, DeliveryState, How, Known, Phase, Protocol};
 use foretrace_store::{DELIVERY, Durable, OUTGOING, ReportDir, SEALED_OUTGOING, StandingAnswers};
 use jiff::Timestamp;
 
-use super::crew::{Round, Worker};
+use super::crew::Round;
 use super::{Line, State};
 use crate::context::Context;
 use crate::delivery::Verdict;
@@ -24,7 +24,7 @@ use crate::{consent, delivery, outgoing, policy, protocol, receipt};
 ///
 /// # Errors
 /// A report directory that cannot be read or written.
-pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mut Worker) -> Result<Line> {
+pub fn deliver(context: &Context, report: &ReportDir, round: &Round) -> Result<Line> {
     let id = report.id();
     let before = consent::delivery(report)?;
     if let Some(line) = before.as_ref().and_then(|before| settled(id, before, round.now)) {
@@ -34,10 +34,8 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
         // Nothing is written down: it is due as soon as the network is another.
         return Ok(Line::because(id, State::NotDue, why));
     }
-    if let Some((why, wait)) = round.held(Timestamp::now()) {
-        let delivery = delivery::put_off(before.as_ref(), &why, Timestamp::now(), wait);
-        write(report, &delivery, round.durable)?;
-        return Ok(line(id, State::NotDue, &delivery));
+    if let Some(line) = put_off(report, before.as_ref(), round)? {
+        return Ok(line);
     }
     let found = answer(context, report).and_then(|consent| {
         let agreed = agreed(context, report, Phase::Report, &consent)?;
@@ -49,7 +47,7 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
     };
     let known = before.as_ref().and_then(|before| before.known.clone());
     let known = match known {
-        None => asked(context, report, &consent, round, worker)?,
+        None => asked(context, report, &consent, round)?,
         known => known,
     };
     let mut begun = delivery::begun(before.as_ref(), Timestamp::now(), jitter()?);
@@ -65,12 +63,15 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
         }
         Some(Narrowed::To(agreed)) => *agreed,
     };
-    // The answer may have been taken back while the server was asked.
+    let mut transport = round.transport();
+    // The server may have asked for a pause, or the answer been taken back, while others were on their way.
+    if let Some(line) = put_off(report, before.as_ref(), round)? {
+        return Ok(line);
+    }
     if let Err(torn) = agreed.stands() {
         return Ok(Line::because(id, State::Blocked, torn.to_string()));
     }
-    // That an attempt was made has to outlast a power cut; what it says may be lost in one.
-    write(report, &begun, Durable::Name)?;
+    write(report, &begun, durability(&begun, agreed.protocol(), round))?;
     // An upload that can be gone on with is noted as soon as the server has named it.
     let noted = RefCell::new(begun);
     let mut note = |upload: &foretrace_report::receipt::Upload| {
@@ -81,13 +82,14 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
     };
     let meter = round.progress.meter(id, agreed.length());
     let going_on = before.as_ref().and_then(|before| before.upload.as_ref());
-    let judged = protocol::deliver(&agreed, &mut worker.transport, going_on, &mut note, move |handed| {
+    let judged = protocol::deliver(&agreed, &mut transport, going_on, &mut note, move |handed| {
         meter.show(handed);
     });
+    round.learn(&judged, Timestamp::now());
+    drop(transport);
     let ended = delivery::ended(&noted.into_inner(), &judged.verdict, Timestamp::now(), jitter()?);
     write(report, &ended, round.durable)
         .context("the attempt is over, but how it ended could not be written down")?;
-    round.learn(&judged, Timestamp::now());
     let state = match ended.state {
         DeliveryState::Sent => State::Sent,
         DeliveryState::Pending => State::Pending,
@@ -95,6 +97,24 @@ pub fn deliver(context: &Context, report: &ReportDir, round: &Round, worker: &mu
         DeliveryState::Refused => State::Refused,
     };
     Ok(line(id, state, &ended))
+}
+
+/// That an attempt was made has to outlast a power cut, unless the server keeps a second one once. What the note says may be
+/// lost in one, but not how many attempts before were doubtful.
+fn durability(begun: &Delivery, protocol: Protocol, round: &Round) -> Durable {
+    match round.durable {
+        Durable::Later if protocol.keeps_once() => Durable::Later,
+        _ if begun.doubtful > 1 => Durable::Content,
+        _ => Durable::Name,
+    }
+}
+
+/// Leaves a report alone where the server asked for that, or cannot be reached.
+fn put_off(report: &ReportDir, before: Option<&Delivery>, round: &Round) -> Result<Option<Line>> {
+    let Some((why, wait)) = round.held(Timestamp::now()) else { return Ok(None) };
+    let delivery = delivery::put_off(before, &why, Timestamp::now(), wait);
+    write(report, &delivery, round.durable)?;
+    Ok(Some(line(report.id(), State::NotDue, &delivery)))
 }
 
 /// What is to be said of a report that is not tried in this run.
@@ -147,13 +167,7 @@ fn answer(context: &Context, report: &ReportDir) -> Result<Consent> {
 
 /// What the server knows about the signature, where it may be asked and answers. One answer is good for all
 /// reports of a round that ask the same.
-fn asked(
-    context: &Context,
-    report: &ReportDir,
-    consent: &Consent,
-    round: &Round,
-    worker: &mut Worker,
-) -> Result<Option<Known>> {
+fn asked(context: &Context, report: &ReportDir, consent: &Consent, round: &Round) -> Result<Option<Known>> {
     let Some(question) = consent.question.as_ref().filter(|_| context.settings.upload.ask) else {
         return Ok(None);
     };
@@ -163,7 +177,7 @@ fn asked(
     }
     // What may not be asked is not asked; whether the report may leave is found out by itself.
     let Ok(agreed) = agreed(context, report, Phase::Question, consent) else { return Ok(None) };
-    let known = protocol::question::ask(&agreed, &mut worker.transport);
+    let known = protocol::question::ask(&agreed, &mut round.transport());
     round.remember(&part.sha256, known.clone());
     Ok(known)
 }

@@ -1,11 +1,12 @@
-//! A few reports at a time: each worker has a connection of its own, and all of them share what the server said.
+//! A few reports at a time: so many connections, more workers than those, and all of them share what the server said.
 //!
-//! While one report waits for the disk, here or at the server, another travels. A server that asks for a pause, or
-//! cannot be reached, is left alone by all of them for the rest of the run.
+//! While reports travel, others are made ready and what became of the last ones is written down. A server that asks for a
+//! pause, or cannot be reached, is left alone by all of them for the rest of the run.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ use crate::network;
 use crate::protocol::Judged;
 use crate::transport::{Budget, Manner, Transport, check_address, is_near};
 
-/// Reports that are on their way at the same time.
-const WORKERS: usize = 4;
+/// Reports that are on their way at the same time, each on a connection of its own.
+const CONNECTIONS: usize = 4;
+/// Reports that are worked on at the same time: the others are made ready meanwhile.
+const WORKERS: usize = CONNECTIONS + 2;
 
 /// So many reports at most are each on disk as soon as it is known what became of them. Of more, all are when the run ends:
 /// a power cut before that leaves attempts that count as doubtful.
@@ -44,12 +47,16 @@ pub struct Round {
     pub durable: Durable,
     hold: Mutex<Option<(String, Timestamp)>>,
     known: Mutex<HashMap<String, Option<Known>>>,
+    // The connections that are free.
+    free: Mutex<Vec<Transport>>,
+    returned: Condvar,
 }
 
-/// What a worker has for itself.
-pub struct Worker {
-    /// Its connections.
-    pub transport: Transport,
+/// A connection that one worker has, until it is dropped.
+pub struct Loan<'a> {
+    round: &'a Round,
+    // There until it is given back.
+    transport: Option<Transport>,
 }
 
 /// Sends `reports`, oldest first, and says of each what became of it.
@@ -64,6 +71,11 @@ pub fn send(
 ) -> Result<()> {
     let upload = &context.settings.upload;
     let budget = Arc::new(Budget::new(upload.rate));
+    let connection = || {
+        let manner = Manner { certificates: upload.certificates.clone(), ..Manner::default() };
+        Transport::new(manner, Arc::clone(&budget))
+    };
+    let connections = (0..CONNECTIONS.min(reports.len())).map(|_| connection()).collect::<io::Result<_>>();
     let round = Round {
         now,
         progress: Progress::new(reports.len()),
@@ -71,26 +83,22 @@ pub fn send(
         durable: if reports.len() > FEW { Durable::Later } else { Durable::Content },
         hold: Mutex::new(None),
         known: Mutex::new(HashMap::new()),
+        free: Mutex::new(connections.context("cannot prepare a connection")?),
+        returned: Condvar::new(),
     };
-    let mut workers = Vec::new();
-    for _ in 0..WORKERS.min(reports.len()) {
-        let manner = Manner { certificates: upload.certificates.clone(), ..Manner::default() };
-        let transport = Transport::new(manner, Arc::clone(&budget)).context("cannot prepare a connection")?;
-        workers.push(Worker { transport });
-    }
+    let workers = WORKERS.min(reports.len());
     let of = |kind| reports.iter().find(|report| report.kind() == kind).cloned();
     let stores = [of(StoreKind::System), of(StoreKind::User)];
     let waiting = Mutex::new(VecDeque::from(reports));
     let (lines, said) = mpsc::channel();
     thread::scope(|scope| {
-        for mut worker in workers {
+        for _ in 0..workers {
             let (lines, waiting, round) = (lines.clone(), &waiting, &round);
             scope.spawn(move || {
                 while let Some(report) = next(waiting) {
-                    let line =
-                        attempt::deliver(context, &report, round, &mut worker).unwrap_or_else(|error| {
-                            Line::because(report.id(), State::Blocked, format!("{error:#}"))
-                        });
+                    let line = attempt::deliver(context, &report, round).unwrap_or_else(|error| {
+                        Line::because(report.id(), State::Blocked, format!("{error:#}"))
+                    });
                     if lines.send(line).is_err() {
                         return;
                     }
@@ -127,6 +135,17 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Round {
+    /// A connection, as soon as one is free.
+    pub fn transport(&self) -> Loan<'_> {
+        let mut free = locked(&self.free);
+        loop {
+            match free.pop() {
+                Some(transport) => return Loan { round: self, transport: Some(transport) },
+                None => free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
     /// Why the server is to be left alone, and for how long, where it is.
     pub fn held(&self, now: Timestamp) -> Option<(String, Duration)> {
         let hold = locked(&self.hold);
@@ -155,5 +174,26 @@ impl Round {
     /// Keeps what it said.
     pub fn remember(&self, question: &str, known: Option<Known>) {
         locked(&self.known).insert(question.to_owned(), known);
+    }
+}
+
+impl Deref for Loan<'_> {
+    type Target = Transport;
+
+    fn deref(&self) -> &Transport {
+        self.transport.as_ref().expect("it is given back with the loan")
+    }
+}
+
+impl DerefMut for Loan<'_> {
+    fn deref_mut(&mut self) -> &mut Transport {
+        self.transport.as_mut().expect("it is given back with the loan")
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        locked(&self.round.free).extend(self.transport.take());
+        self.round.returned.notify_one();
     }
 }

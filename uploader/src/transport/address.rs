@@ -83,6 +83,11 @@ impl Address {
         self.near
     }
 
+    /// Whether it is spoken to in plain.
+    pub fn is_plain(&self) -> bool {
+        self.url.scheme() == "http"
+    }
+
     /// The server's name.
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
