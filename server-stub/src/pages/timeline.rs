@@ -182,8 +182,8 @@ impl Timeline {
                 }
                 p.legend.quiet {
                     span.key.events {} "events (taller: more) "
-                    span.key.warn {} "warning " span.key.error {} "error "
-                    @if self.silence == 0 { span.key.crash {} (self.moment) }
+                    span.key.warn {} "warnings " span.key.error {} "errors "
+                    @if self.silence == 0 { span.key.crash {} "the moment of the " (self.moment) }
                 }
             }
         }
