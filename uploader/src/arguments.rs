@@ -262,6 +262,9 @@ pub struct Key {
     /// Make a key, and encrypt the reports that lie here in plain; a key that is there stays
     #[arg(long)]
     pub create: bool,
+    /// Ask at the terminal for a passphrase that locks the key from now on; an empty one unlocks it for good
+    #[arg(long)]
+    pub passphrase: bool,
 }
 
 /// Arguments of `status`.

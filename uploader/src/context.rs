@@ -1,13 +1,15 @@
 //! What every command is given: places, settings, the stores, and where output goes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use foretrace_report::ReportId;
 use foretrace_report::text::escape;
-use foretrace_store::{FindError, Places, ReportDir, Settings, Store, Warning};
+use foretrace_store::{FindError, Key, Keyring, Places, ReportDir, Settings, Store, StoreError, Warning};
 
 use crate::output::NoMatch;
+use crate::passphrase;
 use crate::words::{Language, Words};
 
 /// What every command is given.
@@ -25,6 +27,7 @@ pub struct Context {
     pub json: bool,
     /// What is said to people.
     pub words: Words,
+    keys: Arc<Keyring>,
 }
 
 impl Context {
@@ -34,12 +37,27 @@ impl Context {
         let (settings, warnings) = Settings::load(&places);
         // What programs read is the same in every language.
         let words = Words::new(if json { Language::English } else { Language::from_environment() });
-        Context { root, places, settings, warnings, json, words }
+        let keys = Arc::new(Keyring::new(&places, None));
+        Context { root, places, settings, warnings, json, words, keys }
+    }
+
+    /// Has the passphrase of this user's key asked for at the terminal, once, when something is first opened with it.
+    pub fn asking_for_passphrases(self) -> Context {
+        let asker = passphrase::asker(self.words.language(), self.places.identity());
+        Context { keys: Arc::new(Keyring::new(&self.places, Some(asker))), ..self }
     }
 
     /// The stores that this user may read.
     pub fn store(&self) -> Store {
-        Store::open(&self.places)
+        Store::with_keys(&self.places, Arc::clone(&self.keys))
+    }
+
+    /// This user's key, unlocked.
+    ///
+    /// # Errors
+    /// There is none, or nobody has unlocked it.
+    pub fn key(&self) -> Result<&Key, StoreError> {
+        self.keys.key()
     }
 
     /// The one report that `prefix` names.

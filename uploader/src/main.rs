@@ -9,6 +9,7 @@ mod context;
 mod filter;
 mod moment;
 mod output;
+mod passphrase;
 mod sentence;
 mod state;
 mod symbols;
@@ -46,7 +47,13 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let context = Context::new(arguments.root, arguments.json);
-    match arguments.command.unwrap_or_else(|| Command::List(List::default())) {
+    let command = arguments.command.unwrap_or_else(|| Command::List(List::default()));
+    // Nobody is to be held up at login, nor at a terminal from which the agent happens to have been started.
+    let context = match &command {
+        Command::Agent(_) | Command::Status(_) => context,
+        _ => context.asking_for_passphrases(),
+    };
+    match command {
         Command::List(list) => commands::list::run(&context, &list),
         Command::Info(info) => commands::info::run(&context, &info),
         Command::Trace(trace) => commands::trace::run(&context, &trace),

@@ -19,7 +19,7 @@ const BLOCK: usize = 256 * PAGE;
 ///
 /// # Errors
 /// A damaged file, or a destination that cannot be written.
-pub fn unpack(compressed: File, to: &mut impl Write) -> io::Result<u64> {
+pub fn unpack(compressed: impl Read, to: &mut impl Write) -> io::Result<u64> {
     io::copy(&mut MultiGzDecoder::new(BufReader::with_capacity(1 << 18, compressed)), to)
 }
 
@@ -27,7 +27,7 @@ pub fn unpack(compressed: File, to: &mut impl Write) -> io::Result<u64> {
 ///
 /// # Errors
 /// As [`unpack`].
-pub fn unpack_to_file(compressed: File, to: &File) -> io::Result<u64> {
+pub fn unpack_to_file(compressed: impl Read, to: &File) -> io::Result<u64> {
     let mut core = MultiGzDecoder::new(BufReader::with_capacity(1 << 18, compressed));
     let mut block = Vec::with_capacity(BLOCK);
     let mut at = 0;

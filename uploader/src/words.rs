@@ -149,7 +149,7 @@ mod tests {
     }
 
     /// The files that speak to people through the catalogue alone.
-    const SPEAKING: [(&str, &str); 25] = [
+    const SPEAKING: [(&str, &str); 26] = [
         ("agent", include_str!("agent.rs")),
         ("attempt", include_str!("send/attempt.rs")),
         ("asking", include_str!("asking.rs")),
@@ -167,6 +167,7 @@ mod tests {
         ("moment", include_str!("moment.rs")),
         ("outgoing", include_str!("outgoing.rs")),
         ("output", include_str!("output.rs")),
+        ("passphrase", include_str!("passphrase.rs")),
         ("prompt", include_str!("prompt.rs")),
         ("send", include_str!("send.rs")),
         ("sentence", include_str!("sentence.rs")),

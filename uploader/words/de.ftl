@@ -406,6 +406,14 @@ key-sealed = { $sealed } verschlüsselt, { $plain } nicht
 key-not-asked = Neue Berichte werden nicht verschlüsselt: dazu muss Encrypt=yes in [Storage] von /etc/foretrace.conf stehen.
 key-not-kept = der Schlüssel lässt sich nicht ablegen
 key-stays = Bericht { $id } bleibt unverschlüsselt
+key-locked = Er ist mit einer Passphrase gesichert; am Terminal wird danach gefragt, wenn ein Bericht geöffnet wird.
+passphrase-ask = Passphrase des Schlüssels in { $file }:
+passphrase-wrong = Das ist nicht seine Passphrase.
+passphrase-new = Neue Passphrase des Schlüssels (leer: keine):
+passphrase-again = Dieselbe noch einmal:
+passphrase-differ = das waren zwei verschiedene Passphrasen: nichts ist geändert
+passphrase-given-up = es wurde keine Passphrase eingegeben: nichts ist geändert
+passphrase-no-terminal = nach einer Passphrase wird am Terminal gefragt, und hier ist keines: rufen Sie den Befehl an einem auf
 
 ## Aufräumen.
 vacuum-age = älter, als MaxAge= erlaubt

@@ -406,6 +406,14 @@ key-sealed = { $sealed } encrypted, { $plain } not
 key-not-asked = New reports are not encrypted: an administrator has to set Encrypt=yes in [Storage] of /etc/foretrace.conf.
 key-not-kept = the key cannot be kept
 key-stays = report { $id } stays in plain
+key-locked = A passphrase locks it: it is asked for on a terminal when a report is opened.
+passphrase-ask = Passphrase of the key in { $file }:
+passphrase-wrong = That is not its passphrase.
+passphrase-new = New passphrase of the key (empty: none):
+passphrase-again = The same once more:
+passphrase-differ = those were two different passphrases: nothing is changed
+passphrase-given-up = no passphrase was given: nothing is changed
+passphrase-no-terminal = a passphrase is asked for on a terminal, and there is none: run this command on one
 
 ## Tidying up.
 vacuum-age = older than MaxAge= allows

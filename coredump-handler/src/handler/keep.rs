@@ -1,5 +1,5 @@
-//! A core kept whole: compressed as it comes, by a process without rights, into a file that gets its name when all of
-//! it is there.
+//! A core kept whole: compressed as it comes, and encrypted where its report is, by a process without rights, into a file
+//! that gets its name when all of it is there.
 //!
 //! The format is gzip in several members, which every gunzip reads as one file. Memory that was never touched comes
 //! through the pipe as zeros; a whole block of them costs one look and a few prepared bytes.
@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use foretrace_store::Recipient;
 
 use super::child::Child;
 use super::forward::{Receiver, Who};
@@ -17,19 +18,33 @@ use super::sandbox;
 
 const BLOCK: usize = 1 << 20;
 
-/// Starts the process that compresses what it is given into `file`, `most` bytes of it at most, as `user` and group.
+/// Starts the process that compresses what it is given into `file`, `most` bytes of it at most, as `user` and group;
+/// encrypted to a key where there is one.
 ///
 /// # Errors
 /// The system has no processes or descriptors.
-pub fn start(file: &File, most: u64, (user, group): (u32, u32)) -> io::Result<Receiver> {
+pub fn start(
+    file: &File,
+    most: u64,
+    sealed: Option<&Recipient>,
+    (user, group): (u32, u32),
+) -> io::Result<Receiver> {
     let (input, output) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let process = Child::spawn(None, || {
         let ready = sandbox::keep_only(&[input.as_raw_fd(), file.as_raw_fd()])
             .and_then(|()| sandbox::shed(user, group).map(drop));
-        let kept = ready.and_then(|()| compress(&mut File::from(input), Bounded { file, left: most }));
+        let output = Bounded { file, left: most };
+        let kept = ready.and_then(|()| write(&mut File::from(input), output, sealed));
         i32::from(kept.is_err())
     })?;
     Receiver::new(Who::Kept, process, output)
+}
+
+fn write(input: &mut impl Read, output: impl Write, sealed: Option<&Recipient>) -> io::Result<()> {
+    let Some(recipient) = sealed else { return compress(input, output) };
+    let mut sealing = recipient.sealing(output)?;
+    compress(input, &mut sealing)?;
+    sealing.finish().map(drop)
 }
 
 // Refuses what goes beyond the quota.

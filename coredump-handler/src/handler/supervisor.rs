@@ -75,7 +75,7 @@ pub fn handle(crash: &Crash, id: ReportId, mut problems: Vec<Problem>) -> anyhow
     };
     let credentials = process.as_ref().and_then(|process| process.read(Part::Auxv).ok());
     let credentials = credentials.as_deref().and_then(Credentials::from_auxv);
-    let plan = Plan::of(crash, &places, &settings, process.as_ref(), credentials, &mut problems);
+    let plan = Plan::of(crash, &places, &settings, process.as_ref(), credentials);
     problems.extend(privileges::reduce_supervisor(plan.starts_another()));
     let mut supervisor = Supervisor {
         crash,
@@ -418,7 +418,10 @@ impl Supervisor<'_> {
         // At once: its owner may erase it while it is still added to.
         self.share.settle(&self.places, self.id, self.owner);
         match place {
-            Some(Ok(place)) => self.seat = Some(Seat { place, owner: published.owner }),
+            Some(Ok(place)) => {
+                let (owner, sealed) = (published.owner, published.sealed.clone());
+                self.seat = Some(Seat { place, owner, sealed });
+            }
             Some(Err(error)) => journal::log(&format!("the core cannot be kept: {error}")),
             None => {}
         }

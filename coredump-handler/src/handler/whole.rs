@@ -8,9 +8,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use foretrace_report::schema::Problem;
 use foretrace_store::settings::CoreStorage;
-use foretrace_store::{CoreSeat, Owner, Places, Settings, StoreError, cores};
+use foretrace_store::{CoreSeat, Owner, Places, Recipient, Settings, StoreError, cores};
 
 use super::arguments::Crash;
 use super::forward::{Receiver, Who, forward};
@@ -40,6 +39,8 @@ pub struct Seat {
     pub place: CoreSeat,
     /// Whose the report is.
     pub owner: Owner,
+    /// The key that the report was encrypted to, where it was: then the core is too.
+    pub sealed: Option<Recipient>,
 }
 
 /// A process that is still held, and what was taken of its core.
@@ -57,22 +58,16 @@ pub struct Held<'a> {
 }
 
 impl Plan {
-    /// What the settings say of this crash. What they cannot have becomes a problem.
+    /// What the settings say of this crash.
     pub fn of(
         crash: &Crash,
         places: &Places,
         settings: &Settings,
         process: Option<&Process>,
         credentials: Option<Credentials>,
-        problems: &mut Vec<Problem>,
     ) -> Plan {
         let (capture, storage) = (&settings.capture, &settings.storage);
         let keep = storage.core == CoreStorage::Keep;
-        if keep && storage.encrypt {
-            // In plain it would tell all that the encrypted report keeps to its user.
-            let why = "reports are encrypted here ([Storage] Encrypt=yes), and cores cannot be";
-            problems.push(Problem::new("core", format!("the whole core was not kept: {why}")));
-        }
         let named = !capture.ignore.is_empty() || !capture.plain_core.is_empty();
         let read = |part| process.filter(|_| named).and_then(|process| process.read(part).ok());
         let executable = read(Part::Executable).unwrap_or_default();
@@ -80,7 +75,7 @@ impl Plan {
         let wishes = Wishes::of(Crashed { executable: &executable, cgroup: &cgroup }, capture);
         Plan {
             ignore: wishes.ignore,
-            keep: keep && !storage.encrypt && !wishes.ignore,
+            keep: keep && !wishes.ignore,
             plain_core: wishes.plain_core
                 && crash.core_limit > 0
                 && is_plain(crash.uid, crash.gid, crash.dumpable, credentials),
@@ -115,7 +110,10 @@ impl Plan {
         // A crash that was only counted has no place for a core.
         if let Some(seat) = &seat {
             let file = seat.place.file().map_err(io::Error::other);
-            starting(Who::Kept, file.and_then(|file| keep::start(&file, quota, held.user)));
+            starting(
+                Who::Kept,
+                file.and_then(|file| keep::start(&file, quota, seat.sealed.as_ref(), held.user)),
+            );
         }
         if let Some(pattern) = &self.previous {
             starting(Who::Previous, start_previous(pattern, held));
@@ -158,7 +156,7 @@ fn inner_pid(process: &Process, crash: &Crash) -> u32 {
 fn take_place(places: &Places, quota: u64, seat: Seat) -> Result<(), StoreError> {
     let bytes = seat.place.bytes_on_disk()?;
     cores::make_room(places, bytes, quota)?;
-    seat.place.take(seat.owner)
+    seat.place.take(seat.owner, seat.sealed.is_some())
 }
 
 fn say(crash: &Crash, who: Who, problem: &str) {

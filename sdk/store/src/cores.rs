@@ -9,6 +9,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use foretrace_report::ReportId;
+use nix::sys::stat::FileStat;
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, fchown};
 
@@ -18,6 +19,8 @@ use crate::{Owner, Places, StoreError};
 
 /// The name of a core in its report's directory.
 pub const CORE: &str = "core.gz";
+/// The same, encrypted to its user's key.
+pub const SEALED_CORE: &str = "core.gz.age";
 
 /// All cores together take no more than this by default.
 const DEFAULT_CAP: u64 = 4 << 30;
@@ -52,16 +55,16 @@ impl CoreSeat {
         Ok(std::os::unix::fs::MetadataExt::blocks(&status) * 512)
     }
 
-    /// Makes the core durable and visible to `owner`, whose report it belongs to.
+    /// Makes the core durable and visible to `owner`, whose report it belongs to; `sealed` says how it was written.
     ///
     /// # Errors
     /// The report is gone, or the system refuses; no core is left.
-    pub fn take(self, owner: Owner) -> Result<(), StoreError> {
+    pub fn take(self, owner: Owner, sealed: bool) -> Result<(), StoreError> {
         let error = |error| self.directory.error(CORE, error);
         self.file.sync_all().map_err(error)?;
         let (user, group) = (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
         fchown(&self.file, user, group).map_err(|refused| error(refused.into()))?;
-        self.directory.link(&self.file, CORE)?;
+        self.directory.link(&self.file, if sealed { SEALED_CORE } else { CORE })?;
         self.directory.sync()
     }
 }
@@ -86,8 +89,8 @@ pub fn make_room(places: &Places, bytes: u64, quota: u64) -> Result<usize, Store
     let kept: Vec<Kept> = found.iter().map(|(kept, ..)| *kept).collect();
     let doomed = plan(&kept, quota.saturating_sub(bytes));
     for index in &doomed {
-        if let Some((_, shelf, id)) = found.get(*index) {
-            shelf.subdirectory(&id.to_string())?.remove_file(CORE)?;
+        if let Some((kept, shelf, id)) = found.get(*index) {
+            shelf.subdirectory(&id.to_string())?.remove_file(kept.name)?;
         }
     }
     Ok(doomed.len())
@@ -96,6 +99,7 @@ pub fn make_room(places: &Places, bytes: u64, quota: u64) -> Result<usize, Store
 // A core that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Kept {
+    name: &'static str,
     uid: u32,
     modified: (i64, i64),
     bytes: u64,
@@ -127,16 +131,20 @@ fn examine(reports: &Directory) -> Vec<(Kept, Arc<Directory>, ReportId)> {
         let (Ok(uid), Ok(shelf)) = (name.parse::<u32>(), reports.subdirectory(&name)) else { continue };
         let shelf = Arc::new(shelf);
         for id in shelf.names().unwrap_or_default().iter().filter_map(|name| name.parse::<ReportId>().ok()) {
-            let core = shelf.subdirectory(&id.to_string()).and_then(|directory| directory.stat(CORE));
-            if let Ok(stat) = core.as_ref()
-                && !is_directory(stat)
-            {
-                let kept = Kept { uid, modified: (stat.st_mtime, stat.st_mtime_nsec), bytes: on_disk(stat) };
-                found.push((kept, Arc::clone(&shelf), id));
+            let Ok(directory) = shelf.subdirectory(&id.to_string()) else { continue };
+            for (name, stat) in kept_in(&directory) {
+                let modified = (stat.st_mtime, stat.st_mtime_nsec);
+                found.push((Kept { name, uid, modified, bytes: on_disk(&stat) }, Arc::clone(&shelf), id));
             }
         }
     }
     found
+}
+
+/// The cores in a report's directory: one, or none.
+pub(crate) fn kept_in(report: &Directory) -> impl Iterator<Item = (&'static str, FileStat)> {
+    let there = |name| Some((name, report.stat(name).ok().filter(|stat| !is_directory(stat))?));
+    [CORE, SEALED_CORE].into_iter().filter_map(there)
 }
 
 #[cfg(test)]
@@ -147,7 +155,7 @@ mod tests {
     use crate::{Incoming, StoreKind, random_id};
 
     fn kept(uid: u32, modified: i64, bytes: u64) -> Kept {
-        Kept { uid, modified: (modified, 0), bytes }
+        Kept { name: CORE, uid, modified: (modified, 0), bytes }
     }
 
     #[test]
@@ -168,7 +176,7 @@ mod tests {
         let report = incoming.publish(id, Owner::current()).unwrap();
         seat.file().unwrap().write_all(core).unwrap();
         assert!(!report.path.join(CORE).exists());
-        seat.take(Owner::current()).unwrap();
+        seat.take(Owner::current(), false).unwrap();
         assert_eq!(std::fs::read(report.path.join(CORE)).unwrap(), core);
         Some(id)
     }
@@ -181,8 +189,8 @@ mod tests {
         incoming.bundle().unwrap().write_all(b"bundle").unwrap();
         let (Ok(first), Ok(second)) = (incoming.core_seat(), incoming.core_seat()) else { return };
         incoming.publish(random_id().unwrap(), Owner::current()).unwrap();
-        first.take(Owner::current()).unwrap();
-        assert!(second.take(Owner::current()).is_err());
+        first.take(Owner::current(), false).unwrap();
+        assert!(second.take(Owner::current(), false).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub mod tally;
 pub mod vacuum;
 
 pub use answers::{Standing, StandingAnswer, StandingAnswers};
-pub use cores::{CORE, CoreSeat};
+pub use cores::{CORE, CoreSeat, SEALED_CORE};
 pub use directory::Durable;
 pub use error::{FindError, StoreError};
 pub use incoming::{Incoming, Owner, Published, Revision, StoreKind};
@@ -36,7 +36,7 @@ pub use report_dir::{
     BUNDLE, COMMENT, CONSENT, DELIVERY, ERASURE, LATE_COMMENT, NAMES, OUTGOING, ReportDir, SALT, SEALED,
     SEALED_OUTGOING, SYMBOLS,
 };
-pub use sealing::{Key, Recipient};
+pub use sealing::{Asker, Key, Keyring, LockError, Passphrase, Recipient};
 pub use settings::{Settings, Warning};
 pub use shelf::{Listing, Store, is_published};
 pub use tally::{Admission, Candidate, Counted, CrashKey, admit, settle};

@@ -89,6 +89,11 @@ impl Places {
         self.user_settings.join("identity")
     }
 
+    /// The public half of that key, for everybody who asks this user.
+    pub fn public_identity(&self) -> PathBuf {
+        self.user_settings.join("identity.pub")
+    }
+
     /// This user's run-time directory, where the session has one.
     pub fn user_runtime(&self) -> Option<PathBuf> {
         self.user_runtime.clone()
@@ -130,6 +135,7 @@ mod tests {
             places.runtime(),
             places.user_state(),
             places.identity(),
+            places.public_identity(),
             places.main_settings(),
         ];
         all.extend(places.user_runtime());

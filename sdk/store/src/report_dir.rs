@@ -6,7 +6,7 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use foretrace_report::bundle::{BundleReader, Limits};
 use foretrace_report::{Report, ReportId};
@@ -17,7 +17,7 @@ use nix::sys::stat::FileStat;
 use crate::incoming::{Owner, StoreKind};
 use crate::sealing::{Content, Keyring, Recipient};
 use crate::tally::{self, Counted};
-use crate::{CORE, StoreError, as_user};
+use crate::{CORE, SEALED_CORE, StoreError, as_user, cores};
 
 /// The report itself. Its handler may replace it once, while it holds the directory's lock; then it never changes.
 pub const BUNDLE: &str = "bundle.zip";
@@ -74,7 +74,8 @@ pub struct ReportDir {
     sealed: bool,
     keys: Arc<Keyring>,
     modified: (i64, i64),
-    bytes: u64,
+    // Of another user's report: its container alone, for the rest is not looked at.
+    foreign_bytes: u64,
 }
 
 impl ReportDir {
@@ -87,7 +88,6 @@ impl ReportDir {
         foreign: bool,
         keys: &Arc<Keyring>,
     ) -> Result<ReportDir, StoreError> {
-        let name = id.to_string();
         let mut report = ReportDir {
             id,
             owner,
@@ -97,7 +97,7 @@ impl ReportDir {
             sealed: false,
             keys: Arc::clone(keys),
             modified: (0, 0),
-            bytes: 0,
+            foreign_bytes: 0,
         };
         let stat = match report.stat(BUNDLE) {
             Err(error) if error.is_missing() => {
@@ -107,7 +107,7 @@ impl ReportDir {
             }
             other => other?,
         };
-        report.bytes = if foreign { on_disk(&stat) } else { shelf.size_of(&name) };
+        report.foreign_bytes = on_disk(&stat);
         report.modified = (stat.st_mtime, stat.st_mtime_nsec);
         Ok(report)
     }
@@ -144,9 +144,9 @@ impl ReportDir {
         self.shelf.path().join(self.id.to_string())
     }
 
-    /// The space that it takes on disk when it was found.
+    /// The space that it takes on disk.
     pub fn size(&self) -> u64 {
-        self.bytes
+        if self.foreign { self.foreign_bytes } else { self.shelf.size_of(&self.id.to_string()) }
     }
 
     /// When the bundle was written: seconds since 1970, and nanoseconds.
@@ -168,9 +168,10 @@ impl ReportDir {
     /// It cannot be opened, is no regular file, or its key is not there.
     pub fn content(&self) -> Result<Box<dyn Content>, StoreError> {
         let file = self.bundle_file()?;
-        if !self.sealed {
-            return Ok(Box::new(file));
-        }
+        if self.sealed { self.opened(file) } else { Ok(Box::new(file)) }
+    }
+
+    fn opened(&self, file: File) -> Result<Box<dyn Content>, StoreError> {
         if self.foreign {
             let why = format!("only the user with ID {} has its key", self.owner.uid);
             return Err(StoreError::Sealed(why));
@@ -197,45 +198,47 @@ impl ReportDir {
         self.sealed
     }
 
-    /// Encrypts a container that is plain; at every moment one of both is whole.
+    /// Encrypts what is plain of the container and the whole core; of each, one of both is whole at every moment. Returns
+    /// whether anything was.
     ///
     /// # Errors
     /// Another user's report, or a refusal by the system.
-    pub fn seal(&mut self, recipient: &Recipient) -> Result<(), StoreError> {
-        if self.sealed {
-            return Ok(());
-        }
+    pub fn seal(&mut self, recipient: &Recipient) -> Result<bool, StoreError> {
         let directory = self.own()?;
-        let sealed = directory.nameless_file()?;
-        recipient
-            .seal(&mut self.bundle_file()?, &sealed)
-            .and_then(|()| sealed.set_modified(self.written()))
-            .and_then(|()| sealed.sync_all())
-            .map_err(|error| directory.error(SEALED, error))?;
-        directory.link(&sealed, SEALED)?;
-        directory.sync()?;
-        directory.remove_file(BUNDLE)?;
+        wait_until_finished(&directory)?;
+        let mut changed = false;
+        for (plain, sealed) in [(BUNDLE, SEALED), (CORE, SEALED_CORE)] {
+            match directory.open_file(plain) {
+                Ok(mut file) => replace_by_sealed(&directory, (plain, &mut file), sealed, recipient)?,
+                Err(error) if error.is_missing() => continue,
+                Err(error) => return Err(error),
+            }
+            changed = true;
+        }
         self.sealed = true;
-        directory.sync()
+        Ok(changed)
     }
 
-    // Encrypting a report makes it no newer.
-    fn written(&self) -> SystemTime {
-        let (seconds, nanoseconds) = self.modified;
-        let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
-        UNIX_EPOCH + Duration::new(u64::try_from(seconds).unwrap_or(0), nanoseconds)
-    }
-
-    /// The process's whole core, compressed; `None` where none was kept.
+    /// The process's whole core, compressed, and decrypted where it is not plain; `None` where none was kept.
     ///
     /// # Errors
-    /// It cannot be opened or is no regular file.
-    pub fn core_file(&self) -> Result<Option<File>, StoreError> {
-        match self.open_file(CORE) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
+    /// It cannot be opened, is no regular file, or its key is not there.
+    pub fn core(&self) -> Result<Option<Box<dyn Content>>, StoreError> {
+        for name in [CORE, SEALED_CORE] {
+            match self.open_file(name) {
+                Ok(file) if name == CORE => return Ok(Some(Box::new(file))),
+                Ok(file) => return self.opened(file).map(Some),
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(None)
+    }
+
+    /// How long the file with the whole core is; `None` where none was kept, or nobody but its owner may know.
+    pub fn core_bytes(&self) -> Option<u64> {
+        let (_, core) = cores::kept_in(&self.own().ok()?).next()?;
+        u64::try_from(core.st_size).ok()
     }
 
     /// `report.json` of the container.
@@ -368,6 +371,26 @@ impl ReportDir {
     fn untrusted(&self, name: &str, why: &'static str) -> StoreError {
         self.shelf.untrusted(&Path::new(&self.id.to_string()).join(name).to_string_lossy(), why)
     }
+}
+
+// Encrypting a file makes it no newer.
+fn replace_by_sealed(
+    directory: &Directory,
+    (name, plain): (&str, &mut File),
+    sealed_name: &str,
+    recipient: &Recipient,
+) -> Result<(), StoreError> {
+    let sealed = directory.nameless_file()?;
+    let written = plain.metadata().and_then(|metadata| metadata.modified());
+    written
+        .and_then(|written| recipient.seal(plain, &sealed).map(|()| written))
+        .and_then(|written| sealed.set_modified(written))
+        .and_then(|()| sealed.sync_all())
+        .map_err(|error| directory.error(sealed_name, error))?;
+    directory.link(&sealed, sealed_name)?;
+    directory.sync()?;
+    directory.remove_file(name)?;
+    directory.sync()
 }
 
 // The handler holds the directory's lock for as long as it adds to the report; no handler takes longer than this.

@@ -43,7 +43,11 @@ pub struct Listing {
 impl Store {
     /// Opens what there is; a store that does not exist is empty.
     pub fn open(places: &Places) -> Store {
-        let keys = Arc::new(Keyring::new(places));
+        Store::with_keys(places, Arc::new(Keyring::new(places, None)))
+    }
+
+    /// The same with a key that may be unlocked already, or for which somebody can be asked.
+    pub fn with_keys(places: &Places, keys: Arc<Keyring>) -> Store {
         let mut store = Store { shelves: Vec::new(), keys, problems: Vec::new() };
         let me = Owner::current();
         for (kind, state) in [(StoreKind::System, places.state()), (StoreKind::User, places.user_state())] {

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::{Directory, is_directory, on_disk, read_limited};
 use crate::incoming::{StoreKind, sweep};
-use crate::report_dir::{self, BUNDLE};
+use crate::report_dir::{self, BUNDLE, SEALED};
 use crate::settings::Storage;
 use crate::tally::{self, CrashKey};
-use crate::{CORE, Places, Settings, StoreError};
+use crate::{Places, Settings, StoreError, cores};
 pub use plan::Reason;
 use plan::{Entry, Limits, plan};
 
@@ -222,7 +222,7 @@ impl Vacuum<'_> {
                 continue;
             }
             let Ok(directory) = shelf.subdirectory(&name) else { continue };
-            let written = directory.stat(BUNDLE).unwrap_or(stat);
+            let written = directory.stat(BUNDLE).or_else(|_| directory.stat(SEALED)).unwrap_or(stat);
             let modified = (written.st_mtime, written.st_mtime_nsec);
             let key = match self.kind {
                 StoreKind::System => keys.get(id).copied(),
@@ -230,7 +230,7 @@ impl Vacuum<'_> {
             };
             let (program, way) = key.map_or((0, 0), CrashKey::numbers);
             // Cores have a quota of their own.
-            let core = directory.stat(CORE).map_or(0, |core| on_disk(&core));
+            let core: u64 = cores::kept_in(&directory).map(|(_, core)| on_disk(&core)).sum();
             let bytes = shelf.size_of(&name).saturating_sub(core);
             found.push((Entry { id: *id, uid, program, way, modified, bytes }, Arc::clone(shelf)));
         }

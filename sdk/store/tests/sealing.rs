@@ -47,7 +47,7 @@ fn roots_handler_encrypts_to_the_key_on_a_users_shelf_and_root_cannot_open_it() 
     // Nobody has said how to encrypt: the report is theirs, and plain.
     let (_, path) = world.publish(1, owner);
     assert!(path.join(BUNDLE).exists() && !path.join(SEALED).exists());
-    let key = Key::create(&elsewhere.places).unwrap();
+    let key = Key::create(&elsewhere.places, None).unwrap();
     let recipient = world.shelf(owner).join("recipient");
     fs::write(&recipient, key.recipient().to_string()).unwrap();
     fs::set_permissions(&recipient, fs::Permissions::from_mode(0o600)).unwrap();
@@ -68,7 +68,7 @@ fn roots_handler_encrypts_to_the_key_on_a_users_shelf_and_root_cannot_open_it() 
 #[test]
 fn what_replaces_an_encrypted_report_is_encrypted_to_the_same_key() {
     let world = World::new();
-    let key = Key::create(&world.places).unwrap();
+    let key = Key::create(&world.places, None).unwrap();
     let owner = Owner::current();
     world.publish(1, owner);
     Store::open(&world.places).trust(&key.recipient()).unwrap();
@@ -103,7 +103,7 @@ fn what_is_no_key_on_a_shelf_loses_no_report() {
     world.publish(1, owner);
     let recipient = world.shelf(owner).join("recipient");
     let secret = world.places.state().join("root-only");
-    fs::write(&secret, Key::create(&World::new().places).unwrap().recipient().to_string()).unwrap();
+    fs::write(&secret, Key::create(&World::new().places, None).unwrap().recipient().to_string()).unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     for (n, put) in [
         (2, Box::new(|path: &PathBuf| fs::write(path, "age1nonsense").unwrap()) as Box<dyn Fn(&PathBuf)>),
@@ -125,7 +125,7 @@ fn a_report_that_was_plain_is_encrypted_in_place_and_keeps_its_age() {
     let (id, path) = world.publish(1, Owner::current());
     let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
     fs::File::open(path.join(BUNDLE)).unwrap().set_modified(long_ago).unwrap();
-    let key = Key::create(&world.places).unwrap();
+    let key = Key::create(&world.places, None).unwrap();
     let store = Store::open(&world.places);
     assert!(!store.is_trusted(&key.recipient()));
     store.trust(&key.recipient()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
     let report_dir = context.find(&arguments.id)?;
     let wanted = arguments.debugger.as_deref().map(PathBuf::from);
     let wanted = wanted.or_else(|| std::env::var_os("FORETRACE_DEBUGGER").map(PathBuf::from));
-    if let Some(core) = report_dir.core_file()?.filter(|_| wanted.as_deref().is_none_or(is_gdb)) {
+    if let Some(core) = report_dir.core()?.filter(|_| wanted.as_deref().is_none_or(is_gdb)) {
         let executable = report_dir.report()?.program.exe;
         return on_core(core, &wanted.unwrap_or("gdb".into()), executable.as_deref(), words);
     }
@@ -57,7 +57,7 @@ pub fn run(context: &Context, arguments: &Debug) -> Result<ExitCode> {
 }
 
 // gdb on the whole core, which lies unpacked in a file without a name.
-fn on_core(core: File, debugger: &Path, executable: Option<&str>, words: &Words) -> Result<ExitCode> {
+fn on_core(core: impl Read, debugger: &Path, executable: Option<&str>, words: &Words) -> Result<ExitCode> {
     let file = whole_core::nameless_file().with_context(|| words.say("debug-no-place"))?;
     whole_core::unpack_to_file(core, &file).with_context(|| words.say("debug-not-unpacked"))?;
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;

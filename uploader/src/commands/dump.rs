@@ -33,7 +33,7 @@ pub fn run(context: &Context, arguments: &Dump) -> Result<ExitCode> {
             copy(&mut report_dir.content()?, to, words)?;
         }
         Some(name) if name == whole_core::PART => {
-            let core = report_dir.core_file()?.ok_or_else(|| NoMatch(words.say("dump-no-core")))?;
+            let core = report_dir.core()?.ok_or_else(|| NoMatch(words.say("dump-no-core")))?;
             refuse_terminal(to, true, words)?;
             match to {
                 Some(path) => create(path)

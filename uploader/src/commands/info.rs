@@ -313,8 +313,8 @@ impl Page<'_> {
             row(part.class, part.bytes, &part.name)?;
         }
         // Beside the bundle, and never sent with it.
-        match report_dir.core_file().ok().flatten().and_then(|core| core.metadata().ok()) {
-            Some(core) => row(Class::Core, core.len(), whole_core::PART),
+        match report_dir.core_bytes() {
+            Some(bytes) => row(Class::Core, bytes, whole_core::PART),
             None => Ok(()),
         }
     }

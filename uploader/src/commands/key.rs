@@ -13,29 +13,41 @@ use serde_json::json;
 
 use crate::arguments;
 use crate::context::Context;
-use crate::output;
+use crate::{output, passphrase};
 
 /// Makes or shows the key.
 ///
 /// # Errors
 /// A key that cannot be read or written, or reports that cannot be encrypted.
 pub fn run(context: &Context, arguments: &arguments::Key) -> Result<ExitCode> {
-    let mut key = Key::load(&context.places)?;
-    if arguments.create && key.is_none() {
-        key = Some(Key::create(&context.places).with_context(|| context.words.say("key-not-kept"))?);
+    let not_kept = || context.words.say("key-not-kept");
+    match Key::load(&context.places)? {
+        None if arguments.create => {
+            let passphrase = if arguments.passphrase { passphrase::new(context)? } else { None };
+            Key::create(&context.places, passphrase.as_ref()).with_context(not_kept)?;
+        }
+        Some(_) if arguments.passphrase => {
+            // The old one first: who does not know it changes nothing.
+            let key = context.key()?;
+            let passphrase = passphrase::new(context)?;
+            key.relock(&context.places, passphrase.as_ref()).with_context(not_kept)?;
+        }
+        _ => {}
     }
+    let key = Key::load(&context.places)?;
     let encrypted_now = catch_up(context)?;
     let listing = context.store().reports();
     let own = || listing.reports.iter().filter(|report| !report.is_foreign());
     let sealed = own().filter(|report| report.is_sealed()).count();
     let plain = own().count() - sealed;
     let asked = context.settings.storage.encrypt;
+    let locked = key.as_ref().is_some_and(Key::is_locked);
     let recipient = key.map(|key| key.recipient().to_string());
     let identity = context.places.identity();
     let mut out = output::standard();
     if context.json {
         let said = json!({
-            "recipient": recipient, "identity": identity, "encrypt": asked,
+            "recipient": recipient, "identity": identity, "passphrase": locked, "encrypt": asked,
             "encrypted": sealed, "plain": plain, "encrypted_now": encrypted_now,
         });
         output::json_line(&mut out, &said)?;
@@ -48,6 +60,9 @@ pub fn run(context: &Context, arguments: &arguments::Key) -> Result<ExitCode> {
                 row(&name("key-is"), recipient)?;
                 row(&name("key-kept-in"), &escape(&identity.display().to_string()))?;
                 row("", &words.say("key-copy"))?;
+                if locked {
+                    row("", &words.say("key-locked"))?;
+                }
             }
             None => row(&name("key-is"), &words.say("key-none"))?,
         }
@@ -78,10 +93,11 @@ pub fn catch_up(context: &Context) -> Result<usize> {
     }
     let mut done = 0;
     for mut report in store.reports().reports {
-        if !report.is_foreign() && !report.is_sealed() {
+        if !report.is_foreign() {
             let id = report.id().to_string();
-            report.seal(&recipient).with_context(|| context.words.tell("key-stays", &[("id", &id)]))?;
-            done += 1;
+            let sealed = report.seal(&recipient);
+            let sealed = sealed.with_context(|| context.words.tell("key-stays", &[("id", &id)]))?;
+            done += usize::from(sealed);
         }
     }
     Ok(done)
