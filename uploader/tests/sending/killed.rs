@@ -96,19 +96,24 @@ fn no_report_is_lost_or_stored_twice_at_our_server_however_often_the_sender_is_k
 fn elsewhere_no_report_is_lost_and_every_repetition_was_announced_as_doubtful() {
     let server = Server::start([]);
     let survived = kill_senders(&format!("[Upload]\nProtocol=socorro\nUrl={}\n", server.url()), kills());
+    all_arrived_and_repetitions_are_counted(&server, &survived.world, &survived.ids);
+}
+
+/// Whether a collector has each of these reports, no more often than its doubtful tries say.
+pub fn all_arrived_and_repetitions_are_counted(server: &Server, world: &World, ids: &[ReportId]) {
     let mut arrived: BTreeMap<String, u32> = BTreeMap::new();
     for request in server.requests() {
         let id = request.head.split("boundary=foretrace-").nth(1).unwrap().lines().next().unwrap();
         *arrived.entry(id.to_owned()).or_default() += 1;
     }
-    assert_eq!(arrived.len(), survived.ids.len());
+    assert_eq!(arrived.len(), ids.len());
     let mut twice = 0;
-    for id in &survived.ids {
-        let (times, delivery) = (arrived[&id.to_string()], survived.world.delivery(*id));
+    for id in ids {
+        let (times, delivery) = (arrived[&id.to_string()], world.delivery(*id));
         assert!(times <= 1 + delivery.doubtful, "{id} came {times} times: {delivery:?}");
         twice += u32::from(times > 1);
     }
-    println!("{twice} of {} reports came more than once, all of them counted", survived.ids.len());
+    println!("{twice} of {} reports came more than once, all of them counted", ids.len());
 }
 
 /// The body of a page.

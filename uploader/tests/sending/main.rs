@@ -12,6 +12,7 @@ mod killed;
 mod late;
 mod line;
 mod metered;
+mod power;
 mod resume;
 mod rules;
 mod sealed;
@@ -164,6 +165,24 @@ fn a_changed_byte_another_server_and_a_taken_back_answer_stop_it() {
 
     world.done(&["consent", &id.short(), "--grant", "trail"]);
     world.done(&["send", &id.short()]);
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn another_reports_receipt_opens_nothing_alone_nor_with_the_bytes_that_it_is_for() {
+    let server = Server::start([]);
+    let world = World::with_server(&server.url());
+    let (mine, theirs) = (world.report(1, "painter", &[]), world.report(2, "sculptor", &[]));
+    for id in [mine, theirs] {
+        world.done(&["consent", &id.short(), "--grant", "trail"]);
+    }
+    for name in ["consent.json", "outgoing.zip"] {
+        std::fs::copy(world.file(theirs, name), world.file(mine, name)).unwrap();
+        let said = world.run(&["send", &mine.short()]);
+        assert!(said.code == Some(1) && said.text.contains("one for another report"), "{name}: {said:?}");
+        assert_eq!(server.connections(), 0);
+    }
+    world.done(&["send", &theirs.short()]);
     assert_eq!(server.connections(), 1);
 }
 

@@ -40,6 +40,13 @@ impl World {
         world
     }
 
+    /// The same in a folder.
+    pub fn within(folder: &Path, settings: &str) -> World {
+        let world = World { root: tempfile::tempdir_in(folder).unwrap() };
+        world.set(settings);
+        world
+    }
+
     /// With a server as the only setting.
     pub fn with_server(url: &str) -> World {
         World::new(&format!("[Upload]\nProtocol=socorro\nUrl={url}\n"))
