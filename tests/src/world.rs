@@ -183,6 +183,24 @@ impl World {
         reports.filter_map(|report| File::open(report).ok()).all(|report| report.try_lock_shared().is_ok())
     }
 
+    /// Waits until nothing of the handler runs any more: after its report it still keeps the store to its limits.
+    ///
+    /// # Errors
+    /// Something runs 20 s later.
+    pub fn wait_for_handlers(&self) -> Result<()> {
+        let began = Instant::now();
+        let program = self.program("foretrace-coredump");
+        let runs = |entry: std::io::Result<fs::DirEntry>| {
+            let exe = entry.and_then(|entry| fs::read_link(entry.path().join("exe")));
+            exe.is_ok_and(|exe| exe == program)
+        };
+        while fs::read_dir("/proc")?.any(runs) {
+            ensure!(began.elapsed() < REPORT_LIMIT, "a handler still runs after {REPORT_LIMIT:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Waits for the first report.
     ///
     /// # Errors

@@ -161,3 +161,56 @@ fn a_snap_has_its_name_version_and_revision_confined_or_not() -> Result<()> {
     ensure!(told.program.package.is_none(), "{:?}", told.program.package);
     Ok(())
 }
+
+#[test]
+fn a_flatpak_has_its_name_branch_and_commit() -> Result<()> {
+    let world = Installed::new()?;
+    let home = world.work("home");
+    for folder in ["runtime/usr/etc", "runtime/files", "app/files/bin", "app/export"] {
+        fs::create_dir_all(home.join(folder))?;
+    }
+    let runtime = format!("org.ft.Platform/{}/1", std::env::consts::ARCH);
+    for (folder, kind, name) in
+        [("runtime", "Runtime", "org.ft.Platform"), ("app", "Application", "org.ft.Hello")]
+    {
+        let text = format!("[{kind}]\nname={name}\nruntime={runtime}\nsdk={runtime}\ncommand=hello\n");
+        fs::write(home.join(folder).join("metadata"), text)?;
+    }
+    fs::copy(built_programs()?.join("bare"), home.join("app/files/bin/hello"))?;
+    // As root, who needs no system bus for it.
+    let flatpak = |words: &[&str]| {
+        let mut command = Command::new("flatpak");
+        command
+            .args(words)
+            .current_dir(&home)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", &home)
+            .env("FLATPAK_USER_DIR", home.join("installed"));
+        command.env("XDG_DATA_HOME", home.join("data")).env("XDG_RUNTIME_DIR", &home);
+        command
+    };
+    for words in [
+        &["build-export", "--runtime", "repository", "runtime", "1"][..],
+        &["build-export", "repository", "app", "stable"],
+        &["--user", "remote-add", "--no-gpg-verify", "ft", "repository"],
+        &["--user", "install", "-y", "--noninteractive", "ft", "org.ft.Platform//1"],
+        &["--user", "install", "-y", "--noninteractive", "ft", "org.ft.Hello//stable"],
+    ] {
+        run(&mut flatpak(words))?.success().with_context(|| format!("{words:?}"))?;
+    }
+    let commit = run(&mut flatpak(&["--user", "info", "--show-commit", "org.ft.Hello"]))?.success()?.text();
+    let known = world.ids()?;
+    let ended = run(&mut flatpak(&["--user", "run", "org.ft.Hello"]))?;
+    let id = world.wait_for_new_report(&known).with_context(|| format!("flatpak: {ended}"))?;
+    let told = Evidence::open(&world, &id)?.report;
+    is_of(&told, "org.ft.Hello", &format!("stable@{}", &commit[..12]))?;
+    let container = told.surroundings.and_then(|around| around.container).context("no container")?;
+    ensure!(
+        (container.engine.as_str(), container.name.as_deref()) == ("flatpak", Some("org.ft.Hello")),
+        "{container:?}"
+    );
+    ensure!(container.image.is_some_and(|image| image.ends_with(&runtime)), "another runtime");
+    ensure!(told.threads[0].frames[0].function.as_deref() == Some("main"), "{:?}", told.threads[0]);
+    Ok(())
+}

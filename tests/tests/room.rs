@@ -36,6 +36,7 @@ fn state(world: &World) -> PathBuf {
 
 /// Lets the handler look again at once, as it does after an hour.
 fn forget_what_was_added_up(world: &World) -> Result<()> {
+    world.wait_for_handlers()?;
     Ok(fs::remove_file(state(world).join("usage"))?)
 }
 
@@ -62,6 +63,7 @@ fn what_is_older_than_the_settings_say_goes_with_the_next_crash_or_when_somebody
         world.configure("[Storage]\nMaxAge=2d\nKeepFree=0\n")?;
         let (old, young) =
             (crash(&world, &victim(&world, "old")?, USER)?, crash(&world, &victim(&world, "young")?, USER)?);
+        world.wait_for_handlers()?;
         for (id, hours) in [(&old, 49), (&young, 47)] {
             let bundle = state(&world).join(format!("reports/{USER}/{id}/bundle.zip"));
             File::options()
@@ -123,6 +125,7 @@ fn reports_give_way_where_the_disk_gets_full_but_the_last_of_each_program_stays(
         );
         ensure!((2..6).contains(&left.len()), "{left:?}");
         // However little is free then: one of each program.
+        world.wait_for_handlers()?;
         fs::write(state(&world).join("more"), vec![1; usize::try_from(free()?.saturating_sub(64 << 10))?])?;
         world.ask(&["vacuum"])?;
         ensure!(programs(&world, 2)? == ["calm", "stormy"]);

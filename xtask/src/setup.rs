@@ -26,6 +26,7 @@ pub const TO_TEST: &[Need] = &[
     Need { package: "debuginfod", purpose: "a server that has debug information" },
     Need { package: "openssl", purpose: "certificates for a server behind TLS" },
     Need { package: "e2fsprogs", purpose: "for a disk whose power fails" },
+    Need { package: "flatpak", purpose: "to run a program that crashes" },
     Need { package: "fuse3", purpose: "for a victim whose stack never answers" },
     Need { package: "g++", purpose: "to compile the C header as C++" },
     Need { package: "gdb", purpose: "to compare backtraces" },
