@@ -115,6 +115,27 @@ fn a_truncated_core_stream_still_gives_a_report_with_a_problem() -> Result<()> {
 }
 
 #[test]
+fn a_core_of_a_machine_that_is_not_read_still_gives_a_report_that_says_so() -> Result<()> {
+    let world = World::new()?;
+    world.configure("[Storage]\nRepeats=infinity\n")?;
+    let sleeper = Sleeper::start()?;
+    let core = fs::read(foretrace_tests::world::checkout().join("tests/fixtures/cores/threads-x86_64.core"))?;
+    // The ELF header's class, byte order and machine: RISC-V, a 32-bit program on x86-64's wide registers (x32), s390x.
+    for (place, value, said) in [(18, 243, "machine 243"), (4, 1, "x32"), (5, 2, "big-endian")] {
+        let mut core = core.clone();
+        core[place] = value;
+        let known = world.ids()?;
+        let ended = run_handler(&world, &sleeper.0.id().to_string(), &core)?;
+        ensure!(!ended.errors().contains("panicked"), "{ended}");
+        let report = world.info(&world.wait_for_new_report(&known)?)?;
+        let problems = report["problems"].to_string();
+        ensure!(problems.contains(said), "{said} is not in {problems}");
+        ensure!(!problems.contains("tried again") && report["signal"]["name"] == "SIGSEGV", "{report}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_process_that_is_not_there_still_gives_a_report_with_a_problem() -> Result<()> {
     let world = World::new()?;
     let mut gone = Command::new("true").spawn()?;
