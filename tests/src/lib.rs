@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod control_group;
+pub mod disk;
 pub mod door;
 pub mod evidence;
 pub mod faults;

@@ -1,15 +1,11 @@
 //! A disk that loses power while crashes, answers and deliveries are under way: whatever was only in memory is gone, what
 //! a file system had been made to keep is there at the next start.
 //!
-//! The store lies on an ext4 of its own, which is shut down without its journal being flushed, as xfstests' `godown`
-//! does. What must hold after the next start: each report that a handler was done with is there and whole, each answer
+//! What must hold after the next start: each report that a handler was done with is there and whole, each answer
 //! whose command had ended stands, nothing half is visible, a no is never sent, and each yes arrives exactly once at a
 //! server that knows its reports.
-#![allow(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -18,19 +14,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::mount::umount;
 
 use crate::command::run;
+use crate::disk::Disk;
 use crate::evidence::Evidence;
-use crate::mount::Mounted;
 use crate::server::Server;
 use crate::world::Installed;
 
-/// How long processes may go on after the disk has gone.
-const LEFTOVERS: Duration = Duration::from_secs(60);
-
-/// Written just before each cut by somebody who does not wait for the disk.
-const UNKEPT: &str = "unkept";
+/// How long a report may take, and a server's answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Given in turn.
 const ANSWERS: [&str; 2] = ["--deny", "--grant=memory"];
@@ -52,9 +44,10 @@ pub struct Met {
 
 /// A world whose store lies on a disk of its own.
 pub struct Powered {
-    world: Installed,
+    // Dropped before the world that it lies in.
+    disk: Disk,
     server: Server,
-    image: PathBuf,
+    world: Installed,
     victim: PathBuf,
     /// What was promised: the report, and its answer once one was given.
     promised: HashMap<String, Option<&'static str>>,
@@ -76,18 +69,14 @@ impl Powered {
     /// Not root, no loop device, or no ext4.
     pub fn start(victim: PathBuf) -> Result<Powered> {
         let world = Installed::new()?;
-        let image = world.work("disk");
-        File::create(&image)?.set_len(512 << 20)?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?.success()?;
+        let disk = Disk::new(world.work("disk"), world.root())?;
         let server = Server::start(&world.program("foretrace-server"), "127.0.0.1:0", &world.work("server"))?;
-        let powered = Powered { world, server, image, victim, promised: HashMap::new(), met: Met::default() };
-        let disk = powered.mounted()?;
-        powered.world.configure(&format!(
+        world.configure(&format!(
             "[Upload]\nUrl={}/reports\n[Storage]\nRepeats=infinity\nMaxUse=infinity\nKeepFree=0\n",
-            powered.server.address
+            server.address
         ))?;
-        powered.unmount(disk)?;
-        Ok(powered)
+        nix::unistd::sync();
+        Ok(Powered { disk, server, world, victim, promised: HashMap::new(), met: Met::default() })
     }
 
     /// Crashes, answers and sends, until the power goes after `span`; then looks at what is left.
@@ -95,7 +84,6 @@ impl Powered {
     /// # Errors
     /// What was promised and is not there, or what is there and is not whole.
     pub fn cut_after(&mut self, span: Duration) -> Result<()> {
-        let disk = self.mounted()?;
         let (over, seen) = (AtomicBool::new(false), Mutex::new(Seen::default()));
         let live = || !over.load(Ordering::Relaxed);
         thread::scope(|scope| {
@@ -104,7 +92,7 @@ impl Powered {
             let sending = scope.spawn(|| self.send_while(&live));
             thread::sleep(span);
             over.store(true, Ordering::Relaxed);
-            let ended = cut(&self.world.root());
+            let ended = self.disk.cut();
             for thread in [crashing, answering, sending] {
                 thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
             }
@@ -116,12 +104,8 @@ impl Powered {
         self.met.interrupted += seen.interrupted;
         self.promised.extend(seen.reports.into_iter().map(|id| (id, None)));
         self.promised.extend(seen.answers.into_iter().map(|(id, answer)| (id, Some(answer))));
-        self.unmount(disk)?;
-        let disk = self.mounted()?;
-        let unkept = fs::read(self.world.root().join(UNKEPT)).unwrap_or_default();
-        ensure!(unkept.is_empty(), "the power did not fail: what nobody made the disk keep is there");
-        self.check()?;
-        self.unmount(disk)
+        self.disk.come_back()?;
+        self.check()
     }
 
     /// Sends what is left to be sent, and holds what the server has against what was agreed to.
@@ -129,7 +113,6 @@ impl Powered {
     /// # Errors
     /// A yes that does not arrive, arrives twice, or a no that does.
     pub fn settle(mut self) -> Result<Met> {
-        let disk = self.mounted()?;
         let began = Instant::now();
         let agreed = loop {
             let sent = run(self.world.foretrace().args(["send", "--all", "--now"]))?;
@@ -138,12 +121,11 @@ impl Powered {
             if of("pending") + of("maybe-sent") == 0 {
                 break of("sent");
             }
-            ensure!(began.elapsed() < LEFTOVERS, "{} are pending: {sent}", of("pending"));
+            ensure!(began.elapsed() < PATIENCE, "{} are pending: {sent}", of("pending"));
         };
         self.check()?;
         self.met.arrived = self.server.stored_reports()?;
         ensure!(self.met.arrived == agreed as u64, "{} arrived of {agreed} that were sent", self.met.arrived);
-        self.unmount(disk)?;
         Ok(self.met)
     }
 
@@ -203,7 +185,7 @@ impl Powered {
                 true if finished.is_some() => return Ok(finished),
                 true => there.map(drop)?,
             }
-            ensure!(began.elapsed() < LEFTOVERS, "a crash without a report");
+            ensure!(began.elapsed() < PATIENCE, "a crash without a report");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -234,42 +216,8 @@ impl Powered {
         }
         Ok(())
     }
-
-    fn mounted(&self) -> Result<Mounted> {
-        Mounted::image(&self.world.root(), &self.image, "")
-    }
-
-    // All who still have something of it open have ended, and the next one to mount it reads what is on the disk.
-    fn unmount(&self, disk: Mounted) -> Result<()> {
-        let began = Instant::now();
-        while let Err(error) = umount(&self.world.root()) {
-            ensure!(began.elapsed() < LEFTOVERS, "the disk is in use: {error}");
-            thread::sleep(Duration::from_millis(20));
-        }
-        drop(disk);
-        Ok(())
-    }
 }
 
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-nix::ioctl_read!(
-    /// Shuts an ext4 down, as `EXT4_IOC_SHUTDOWN` in the kernel's sources.
-    shut_down,
-    b'X',
-    125,
-    u32
-);
-
-/// From this instant on nothing reaches the disk, not even the file system's journal.
-fn cut(disk: &std::path::Path) -> Result<()> {
-    const NO_FLUSH: u32 = 2;
-    let mut how = NO_FLUSH;
-    let folder = File::open(disk)?;
-    fs::write(disk.join(UNKEPT), "only in memory")?;
-    // SAFETY: the call reads one number, which `how` is, through a descriptor that `folder` keeps open.
-    unsafe { shut_down(folder.as_raw_fd(), &raw mut how) }.context("the file system cannot be shut down")?;
-    Ok(())
 }
