@@ -1,20 +1,13 @@
 //! Power cuts while one or many reports are sent: the reports lie on a disk of their own, of which only what had reached it
 //! by a random instant is left. (What handlers and answers were promised, `tests/tests/power.rs` proves.)
-//!
-//! The disk is an ext4 file system in a file. What a power cut leaves of it is a copy of that file, taken while the sender
-//! stands still: nothing that the kernel still kept in memory is in it.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foretrace_report::ReportId;
 use foretrace_report::receipt::DeliveryState;
-use foretrace_tests::command::run;
-use foretrace_tests::mount::Mounted;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use foretrace_tests::disk::Disk;
+use nix::unistd::geteuid;
 
 use crate::killed::all_arrived_and_repetitions_are_counted;
 use crate::resume::{our_server, started};
@@ -26,66 +19,22 @@ const CUTS: u64 = 5;
 /// More than what is each durable at once, and less.
 const NEW: [u64; 2] = [10, 2];
 
-/// A file system in a file.
-struct Disk {
-    mounted: Option<Mounted>,
-    folder: tempfile::TempDir,
-}
-
-impl Disk {
-    fn new() -> Disk {
-        let mut disk = Disk { mounted: None, folder: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(disk.top()).unwrap();
-        std::fs::File::create(disk.image()).unwrap().set_len(256 << 20).unwrap();
-        let made = run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(disk.image())).unwrap();
-        made.success().expect("mkfs.ext4, from e2fsprogs");
-        disk.mount();
-        disk
-    }
-
-    fn top(&self) -> PathBuf {
-        self.folder.path().join("disk")
-    }
-
-    fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
-    }
-
-    fn mount(&mut self) {
-        self.mounted = Some(Mounted::image(&self.top(), &self.image(), "").unwrap());
-    }
-
-    /// What the disk holds now.
-    fn copy(&self) -> PathBuf {
-        let copy = self.folder.path().join("copy");
-        run(Command::new("cp").arg("--sparse=always").arg(self.image()).arg(&copy))
-            .unwrap()
-            .success()
-            .unwrap();
-        copy
-    }
-
-    /// Goes on with what the disk held when it was copied.
-    fn come_back(&mut self, copy: &Path) {
-        // First, or its end would be the new one's.
-        self.mounted = None;
-        std::fs::rename(copy, self.image()).unwrap();
-        self.mount();
-    }
-}
-
 /// What is left after the cuts.
 struct Survived {
-    // Dropped before its disk.
+    // Dropped in this order: the disk lies in the folder, and the world on the disk.
     world: World,
     ids: Vec<ReportId>,
     _disk: Disk,
+    _folder: tempfile::TempDir,
 }
 
 /// Cuts the power at random instants of a sending, each time with new reports; then lets one run end its work.
 fn cut_power(settings: &str) -> Survived {
-    let mut disk = Disk::new();
-    let world = World::within(&disk.top(), settings);
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("disk");
+    std::fs::create_dir(&place).unwrap();
+    let mut disk = Disk::new(folder.path().join("image"), place).unwrap();
+    let world = World::within(disk.place(), settings);
     // The sender makes outgoing.zip and the receipt itself.
     world.done(&["consent", "--program", "painter", "--set", "always", "--max", "memory"]);
     let memory = noise(96 << 10);
@@ -110,20 +59,19 @@ fn cut_power(settings: &str) -> Survived {
         let mut sender = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         std::thread::sleep(longest.mul_f64((state >> 33) as f64 / (1u64 << 31) as f64));
-        // One that has ended is a zombie still; then what it has not made durable is cut.
-        kill(Pid::from_raw(i32::try_from(sender.id()).unwrap()), Signal::SIGSTOP).unwrap();
-        std::thread::sleep(Duration::from_millis(5));
-        let copy = disk.copy();
+        // Of one that has ended, what it has not made durable is lost.
+        cut += u64::from(sender.try_wait().unwrap().is_none());
+        disk.cut().unwrap();
         sender.kill().unwrap();
-        cut += u64::from(sender.wait().unwrap().signal() == Some(9));
-        disk.come_back(&copy);
+        sender.wait().unwrap();
+        disk.come_back().unwrap();
     }
     world.done(&["send", "--all", "--now"]);
     for id in &ids {
         assert_eq!(world.delivery(*id).state, DeliveryState::Sent, "{id}");
     }
     println!("{cut} cuts; {} reports", ids.len());
-    Survived { world, ids, _disk: disk }
+    Survived { world, ids, _disk: disk, _folder: folder }
 }
 
 #[test]
