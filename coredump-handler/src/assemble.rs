@@ -6,13 +6,14 @@
 
 use std::io::{Seek, Write};
 
-use foretrace_report::ReportId;
-use foretrace_report::bundle::{BundleError, BundleWriter, MINIDUMP};
+use foretrace_report::bundle::{BundleError, BundleWriter, MINIDUMP, class_of};
 use foretrace_report::schema::{
     Annotation, Kind, Losses, Privacy, Problem, Program, Recorder, Report, SCHEMA, Signal, Surroundings,
     System, Thread,
 };
+use foretrace_report::{Class, ReportId};
 use foretrace_ring::Snapshot;
+use serde::Serialize;
 
 /// Everything that was had about one process at one moment.
 pub struct Collected {
@@ -77,21 +78,59 @@ impl Collected {
     }
 }
 
-/// Writes the bundle of `collected` into `sink` and returns the sink and the report as it was written. The threads are taken for
-/// that, which may be thousands; all else stays.
+/// How much of what was collected goes into a container: all of it, or less because a larger one could not be written for a
+/// reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Everything.
+    #[default]
+    Whole,
+    /// All but the process's memory and state.
+    WithoutMemory(String),
+    /// What happened, backtraces and problems: `report.json` alone.
+    ReportAlone(String),
+}
+
+impl Extent {
+    /// What is left to try where this much could not be written either.
+    pub fn less(&self, why: &str) -> Option<Extent> {
+        match self {
+            Extent::Whole => Some(Extent::WithoutMemory(why.to_owned())),
+            Extent::WithoutMemory(why) => Some(Extent::ReportAlone(why.clone())),
+            Extent::ReportAlone(_) => None,
+        }
+    }
+
+    // Why parts of this class are left out, where they are.
+    fn lacks(&self, class: Class) -> Option<&str> {
+        match self {
+            Extent::Whole => None,
+            Extent::WithoutMemory(why) => (class == Class::Memory).then_some(why),
+            Extent::ReportAlone(why) => Some(why),
+        }
+    }
+}
+
+/// Writes the bundle of `collected`, with `threads` in the place of its own, into `sink`; returns the sink and the report as it was
+/// written.
 ///
 /// # Errors
 /// A sink that cannot be written; nothing about what was collected is an error.
-pub fn assemble<W: Write + Seek>(collected: &mut Collected, sink: W) -> Result<(W, Report), BundleError> {
-    let bundle = BundleWriter::new(sink);
-    let mut bundle = if collected.unfinished { bundle.hasty() } else { bundle };
-    let mut problems = collected.problems.clone();
+pub fn assemble<T: Serialize, W: Write + Seek>(
+    collected: &Collected,
+    threads: T,
+    sink: W,
+    extent: &Extent,
+) -> Result<(W, Report<T>), BundleError> {
+    let writer = BundleWriter::new(sink);
+    let writer = if collected.unfinished { writer.hasty() } else { writer };
+    let mut bundle = Bundle { writer, extent, problems: collected.problems.clone() };
     let mut losses = Losses::default();
     let mut recorder = Recorder::default();
     let mut annotations = Vec::new();
 
     if let Some(minidump) = &collected.minidump {
-        add(&mut bundle, MINIDUMP, minidump, &mut problems)?;
+        bundle.add(MINIDUMP, minidump)?;
     }
     for (source, snapshot) in &collected.trails {
         losses.recorded = losses.recorded.saturating_add(snapshot.recorded);
@@ -99,17 +138,17 @@ pub fn assemble<W: Write + Seek>(collected: &mut Collected, sink: W) -> Result<(
         losses.discarded = losses.discarded.saturating_add(snapshot.discarded);
         add_cost(&mut recorder, snapshot);
         annotations.extend(snapshot.annotations.iter().map(annotation));
-        problems.extend(snapshot.problems.iter().map(|what| Problem::new("trail", what.clone())));
-        add(&mut bundle, &format!("trace/{source}/metadata"), snapshot.metadata.as_bytes(), &mut problems)?;
+        bundle.problems.extend(snapshot.problems.iter().map(|what| Problem::new("trail", what.clone())));
+        bundle.add(&format!("trace/{source}/metadata"), snapshot.metadata.as_bytes())?;
         for (stream, content) in &snapshot.streams {
-            add(&mut bundle, &format!("trace/{source}/{stream}"), content, &mut problems)?;
+            bundle.add(&format!("trace/{source}/{stream}"), content)?;
         }
     }
     for (name, content) in &collected.parts {
-        add(&mut bundle, name, content, &mut problems)?;
+        bundle.add(name, content)?;
     }
 
-    bundle.finish(Report {
+    bundle.writer.finish_streaming(Report {
         schema: SCHEMA,
         id: collected.id,
         kind: collected.kind,
@@ -120,14 +159,47 @@ pub fn assemble<W: Write + Seek>(collected: &mut Collected, sink: W) -> Result<(
         message: collected.message.clone(),
         system: collected.system.clone(),
         surroundings: Some(collected.surroundings.clone()).filter(|known| *known != Surroundings::default()),
-        threads: std::mem::take(&mut collected.threads),
+        threads,
         signature: collected.signature.clone(),
         annotations,
         losses,
         recorder: (!collected.trails.is_empty()).then_some(recorder),
         parts: Vec::new(),
-        problems,
+        problems: bundle.problems,
     })
+}
+
+// A bundle, and what it does not hold.
+struct Bundle<'e, W: Write + Seek> {
+    writer: BundleWriter<W>,
+    extent: &'e Extent,
+    problems: Vec<Problem>,
+}
+
+impl<W: Write + Seek> Bundle<'_, W> {
+    // A stream's name comes from a ring: one that the layout forbids costs that stream, not the report.
+    fn add(&mut self, name: &str, content: &[u8]) -> Result<(), BundleError> {
+        let part = name.split(['/', '.']).next().unwrap_or(name);
+        if let Some(why) = class_of(name).and_then(|class| self.extent.lacks(class)) {
+            let what = format!("left out, because the report could not be written with it: {why}");
+            let problem = Problem::new(part, what);
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+            return Ok(());
+        }
+        if self.writer.parts().iter().any(|part| part.name == name) {
+            self.problems.push(Problem::new(part, format!("{name} was there twice; the first was kept")));
+            return Ok(());
+        }
+        match self.writer.add(name, content) {
+            Err(refused @ BundleError::Name(_)) => {
+                self.problems.push(Problem::new(part, refused.to_string()));
+                Ok(())
+            }
+            other => other,
+        }
+    }
 }
 
 // What recording cost the program: the bytes of what is left stand for those of all events, and an event takes as long as
@@ -141,28 +213,6 @@ fn add_cost(recorder: &mut Recorder, snapshot: &Snapshot) {
     recorder.events = recorder.events.saturating_add(snapshot.recorded);
     recorder.bytes = recorder.bytes.saturating_add(bytes);
     recorder.nanoseconds = recorder.nanoseconds.saturating_add(time);
-}
-
-// A stream's name comes from a ring: one that the layout forbids costs that stream, not the report.
-fn add<W: Write + Seek>(
-    bundle: &mut BundleWriter<W>,
-    name: &str,
-    content: &[u8],
-    problems: &mut Vec<Problem>,
-) -> Result<(), BundleError> {
-    let part = name.split('/').next().unwrap_or(name);
-    let taken = bundle.parts().iter().any(|part| part.name == name);
-    if taken {
-        problems.push(Problem::new(part, format!("{name} was there twice; the first was kept")));
-        return Ok(());
-    }
-    match bundle.add(name, content) {
-        Err(refused @ BundleError::Name(_)) => {
-            problems.push(Problem::new(part, refused.to_string()));
-            Ok(())
-        }
-        other => other,
-    }
 }
 
 fn annotation(note: &foretrace_ring::reader::Annotation) -> Annotation {
@@ -209,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_collection_of_nothing_is_still_a_report() {
-        let (sink, report) = assemble(&mut collected(), Cursor::new(Vec::new())).unwrap();
+        let (sink, report) =
+            assemble(&collected(), Vec::<Thread>::new(), Cursor::new(Vec::new()), &Extent::Whole).unwrap();
         let mut reader = BundleReader::open(sink, Limits::default()).unwrap();
         assert_eq!(reader.report().unwrap(), report);
         assert!(report.parts.is_empty());
@@ -220,7 +271,8 @@ mod tests {
         let mut all = collected();
         all.trails =
             vec![("ring-7".into(), snapshot("slot-0.ctf")), ("ring-8".into(), snapshot("slot-0.ctf"))];
-        let (_, report) = assemble(&mut all, Cursor::new(Vec::new())).unwrap();
+        let (_, report) =
+            assemble(&all, Vec::<Thread>::new(), Cursor::new(Vec::new()), &Extent::Whole).unwrap();
         assert_eq!(report.losses, Losses { recorded: 20, overwritten: 8, discarded: 2 });
         // 3 bytes for the 6 events that are left of 10 in each ring; 12 ns an event.
         assert_eq!(report.recorder, Some(Recorder { events: 20, bytes: 10, nanoseconds: 240 }));
@@ -233,10 +285,43 @@ mod tests {
         let mut all = collected();
         all.trails = vec![("ring-7".into(), snapshot("../../etc/passwd"))];
         all.parts = vec![("process/status".into(), b"a".to_vec()), ("process/status".into(), b"b".to_vec())];
-        let (sink, report) = assemble(&mut all, Cursor::new(Vec::new())).unwrap();
+        let (sink, report) =
+            assemble(&all, Vec::<Thread>::new(), Cursor::new(Vec::new()), &Extent::Whole).unwrap();
         let mut reader = BundleReader::open(sink, Limits::default()).unwrap();
         assert_eq!(reader.part("process/status").unwrap(), b"a");
         assert_eq!(reader.names(), ["trace/ring-7/metadata", "process/status", "report.json"]);
         assert_eq!(report.problems.len(), 3);
+    }
+
+    #[test]
+    fn each_lesser_extent_names_what_it_leaves_out() {
+        let mut all = collected();
+        all.minidump = Some(vec![1; 100]);
+        all.trails = vec![("ring-7".into(), snapshot("slot-0.ctf"))];
+        all.parts = vec![
+            ("process/status".into(), b"a".to_vec()),
+            ("process/maps".into(), b"b".to_vec()),
+            ("system/kernel".into(), b"c".to_vec()),
+        ];
+        let mut extent = Extent::Whole;
+        let mut seen = Vec::new();
+        loop {
+            let (sink, report) =
+                assemble(&all, Vec::<Thread>::new(), Cursor::new(Vec::new()), &extent).unwrap();
+            let names = BundleReader::open(sink, Limits::default()).unwrap().names();
+            let out = report.problems.iter().filter(|problem| problem.what.ends_with("it: the disk is full"));
+            seen.push((names.len(), out.map(|problem| problem.part.clone()).collect::<Vec<_>>()));
+            let Some(less) = extent.less("the disk is full") else { break };
+            extent = less;
+        }
+        let out = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            seen,
+            [
+                (7, out(&[])),
+                (4, out(&["minidump", "process"])),
+                (1, out(&["minidump", "trace", "process", "system"])),
+            ]
+        );
     }
 }

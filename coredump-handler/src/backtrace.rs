@@ -24,35 +24,55 @@ pub fn walks(head: &CoreHead, modules: &Modules, stacks: &[Stack], behind: &dyn 
     head.threads.iter().map(|thread| unwinder.walk(&thread.registers, &memory)).collect()
 }
 
-/// The threads with what was found on their `walks`, named; the first one marked as crashed where `crashed` says so.
-pub fn threads(
-    head: &CoreHead,
-    names: &[(i32, String)],
-    modules: &Modules,
-    walks: &[Walk],
+/// The threads with what was found on their walks, named. Each is made when it is asked for: thousands of them are tens of
+/// megabytes, walks a tenth of that.
+pub struct Threads<'a> {
+    head: &'a CoreHead,
+    names: HashMap<i32, &'a str>,
+    walks: &'a [Walk],
+    symbolizer: Symbolizer<'a>,
     crashed: bool,
-    detail: Detail,
-) -> (Vec<Thread>, Vec<Problem>) {
-    let symbolizer = Symbolizer::new(modules, walks.iter().flat_map(|walk| &walk.steps), detail);
-    let names: HashMap<i32, &str> = names.iter().map(|(tid, name)| (*tid, name.as_str())).collect();
-    let mut problems = Vec::new();
-    let mut threads = Vec::with_capacity(head.threads.len());
-    for (index, (thread, walk)) in head.threads.iter().zip(walks).enumerate() {
-        problems.extend(walk.problem(thread.tid));
-        threads.push(Thread {
+}
+
+impl<'a> Threads<'a> {
+    /// The threads of `head`; the first one marked as crashed where `crashed` says so.
+    pub fn new(
+        head: &'a CoreHead,
+        names: &'a [(i32, String)],
+        modules: &'a Modules,
+        walks: &'a [Walk],
+        crashed: bool,
+        detail: Detail,
+    ) -> Threads<'a> {
+        let symbolizer = Symbolizer::new(modules, walks.iter().flat_map(|walk| &walk.steps), detail);
+        let names = names.iter().map(|(tid, name)| (*tid, name.as_str())).collect();
+        Threads { head, names, walks, symbolizer, crashed }
+    }
+
+    /// One after another, in the core's order.
+    pub fn iter(&self) -> impl Iterator<Item = Thread> + '_ {
+        self.head.threads.iter().zip(self.walks).enumerate().map(|(index, (thread, walk))| Thread {
             tid: thread.tid,
-            name: names.get(&thread.tid).copied().unwrap_or_default().to_owned(),
-            crashed: crashed && index == 0,
-            frames: symbolizer.frames(&walk.steps),
+            name: self.names.get(&thread.tid).copied().unwrap_or_default().to_owned(),
+            crashed: self.crashed && index == 0,
+            frames: self.symbolizer.frames(&walk.steps),
             inner_tid: None,
-        });
+        })
     }
-    if problems.len() > PROBLEM_LIMIT {
-        let more = problems.len() - PROBLEM_LIMIT;
-        problems.truncate(PROBLEM_LIMIT);
-        problems.push(Problem::new("threads", format!("{more} more threads have incomplete backtraces")));
+
+    /// What is wrong with their backtraces.
+    pub fn problems(&self) -> Vec<Problem> {
+        let walks = self.head.threads.iter().zip(self.walks);
+        let mut problems: Vec<Problem> =
+            walks.filter_map(|(thread, walk)| walk.problem(thread.tid)).collect();
+        if problems.len() > PROBLEM_LIMIT {
+            let more = problems.len() - PROBLEM_LIMIT;
+            problems.truncate(PROBLEM_LIMIT);
+            let what = format!("{more} more threads have incomplete backtraces");
+            problems.push(Problem::new("threads", what));
+        }
+        problems
     }
-    (threads, problems)
 }
 
 /// A backtrace that the program noted itself when it panicked, as return addresses. `true`: what the panic's own

@@ -5,18 +5,18 @@
 //! application that started it not even that: the terminal is the application's.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use foretrace_report::Report;
-use foretrace_report::schema::Kind;
+use foretrace_report::schema::{Kind, Problem};
 use foretrace_report::text::escape;
 use foretrace_store::{Incoming, Owner, Places, Published, Settings, StoreKind, random_id};
 
-use crate::assemble::{Collected, assemble};
+use crate::assemble::{Collected, Extent};
+use crate::container;
 use crate::process::Process;
 use crate::successor::{Seen, Watch};
 use crate::system::Machine;
@@ -130,7 +130,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
 
 // A report that has been stored.
 struct Made {
-    report: Report,
+    collected: Collected,
+    problems: Vec<Problem>,
     published: Published,
     stood_still: Option<Duration>,
 }
@@ -239,7 +240,9 @@ fn name(arguments: &Names) -> Result<()> {
 // A report that is written but not yet visible.
 struct Written {
     incoming: Incoming,
-    report: Report,
+    collected: Collected,
+    // Those of its making among them.
+    problems: Vec<Problem>,
     places: Places,
     kind: StoreKind,
 }
@@ -247,40 +250,42 @@ struct Written {
 /// How long old reports may be looked for when there are too many.
 const ROOM: Duration = Duration::from_secs(2);
 
-fn write(places: &Places, mut collected: Collected) -> Result<Written> {
+fn write(places: &Places, collected: Collected) -> Result<Written> {
     let kind = if nix::unistd::geteuid().is_root() { StoreKind::System } else { StoreKind::User };
     let incoming = Incoming::begin(places, kind).context("the report cannot be stored")?;
-    let sink = BufWriter::with_capacity(1 << 18, incoming.bundle().context("the report cannot be stored")?);
-    let (mut sink, report) = assemble(&mut collected, sink).context("the report cannot be written")?;
-    sink.flush().context("the report cannot be written")?;
-    Ok(Written { incoming, report, places: places.clone(), kind })
+    let file = incoming.bundle().context("the report cannot be stored")?;
+    let report = container::write_what_fits(&collected, &collected.threads, &file, &mut Extent::Whole);
+    let problems = report.context("the report cannot be written")?.problems;
+    Ok(Written { incoming, collected, problems, places: places.clone(), kind })
 }
 
 impl Written {
     fn publish(self) -> Result<Made> {
-        let published =
-            self.incoming.publish(self.report.id, Owner::current()).context("the report cannot be stored")?;
+        let published = self
+            .incoming
+            .publish(self.collected.id, Owner::current())
+            .context("the report cannot be stored")?;
         // The report is safe: what cannot be removed to make room for the next one must not make it look lost.
         let storage = Settings::load(&self.places).0.storage;
         let _ = foretrace_store::enforce(&self.places, &storage, self.kind, published.bytes, ROOM);
-        Ok(Made { report: self.report, published, stood_still: None })
+        Ok(Made { collected: self.collected, problems: self.problems, published, stood_still: None })
     }
 }
 
 fn print(made: &Made, json: bool) -> Result<()> {
     let text = if json {
         serde_json::json!({
-            "id": made.report.id,
-            "kind": made.report.kind,
+            "id": made.collected.id,
+            "kind": made.collected.kind,
             "path": made.published.path,
-            "signature": made.report.signature,
-            "threads": made.report.threads.len(),
-            "problems": made.report.problems,
+            "signature": made.collected.signature,
+            "threads": made.collected.threads.len(),
+            "problems": made.problems,
             "stopped_ms": made.stood_still.map(|time| time.as_secs_f64() * 1e3),
         })
         .to_string()
     } else {
-        made.report.id.to_string()
+        made.collected.id.to_string()
     };
     writeln!(std::io::stdout(), "{text}").context("the report is stored, but its ID could not be printed")
 }

@@ -17,7 +17,7 @@ mod reader;
 mod unpack;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -32,7 +32,8 @@ use xattr::FileExt;
 
 use self::entry::Entry;
 use self::followed::Followed;
-use crate::assemble::{Collected, assemble};
+use crate::assemble::{Collected, Extent};
+use crate::container;
 use crate::handler::{privileges, supervisor};
 use crate::import::Request;
 use crate::owner::Credentials;
@@ -191,11 +192,9 @@ fn write_least(task: &reader::Task<'_>, why: &str) -> Result<()> {
     all.problems.extend(task.problems.iter().cloned());
     all.problem("core", format!("systemd-coredump's core could not be read: {why}"));
     reader::complete(&mut all, task);
-    let mut bundle = task.bundle;
-    bundle.set_len(0)?;
-    bundle.rewind()?;
-    let (mut bundle, _) = assemble(&mut all, bundle).context("the report cannot be written")?;
-    bundle.flush().context("the report cannot be written")
+    container::write_what_fits(&all, &all.threads, task.bundle, &mut Extent::Whole)
+        .context("the report cannot be written")?;
+    Ok(())
 }
 
 fn nameless(directory: &Path) -> Result<File> {

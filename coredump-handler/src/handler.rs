@@ -25,9 +25,11 @@ mod draft;
 mod forward;
 mod group;
 mod head;
+mod hold;
 mod identity;
 mod keep;
 mod last_words;
+mod least;
 mod locker;
 mod logs;
 mod plain;
@@ -49,6 +51,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use foretrace_report::ReportId;
 use foretrace_report::schema::Problem;
 use foretrace_report::text::escape;
+use foretrace_store::Places;
 
 use crate::journal;
 use witness::Witness;
@@ -65,7 +68,7 @@ pub fn respond_to_pipe(crash: &Crash) -> bool {
             let _witness = Witness::post(crash, id);
             respond(crash, id, Vec::new())
         }
-        Err(error) => fail(&error.to_string()),
+        Err(error) => fail(crash, &error.to_string()),
     }
 }
 
@@ -77,13 +80,12 @@ fn respond(crash: &Crash, id: ReportId, problems: Vec<Problem>) -> bool {
         Ok(Err(error)) => format!("{error:#}"),
         Err(_) => "the handler itself failed".to_owned(),
     };
-    fail(&why)
+    fail(crash, &why)
 }
 
-fn fail(why: &str) -> bool {
-    let why = format!("no report could be written: {why}");
-    journal::log(&why);
-    eprintln!("foretrace-coredump: {}", escape(&why));
+fn fail(crash: &Crash, why: &str) -> bool {
+    journal::lose(&Places::system(&crash.root), crash, why);
+    eprintln!("foretrace-coredump: no report could be written: {}", escape(why));
     false
 }
 

@@ -114,13 +114,13 @@ pub fn collect_within(
     let names = [(head.pid, head.name.clone())];
     let walks = backtrace::walks(&head, &modules, &stacks, &memory);
     let program = exe.as_deref().and_then(|exe| Some((exe, proven(exe, &modules, open_named)?)));
-    let (package, (threads, problems)) = hands::both(
+    let (package, threads) = hands::both(
         || program.and_then(|(exe, file)| package::find(Path::new("/"), exe, Some(&file))),
-        || backtrace::threads(&head, &names, &modules, &walks, true, Detail::Lines),
+        || backtrace::Threads::new(&head, &names, &modules, &walks, true, Detail::Lines),
     );
     all.program.package = package;
-    all.threads = threads;
-    all.problems.extend(problems);
+    all.threads = threads.iter().collect();
+    all.problems.extend(threads.problems());
     let crashed = head.crashed().map(|thread| thread.tid).unwrap_or_default();
     let cause = Cause {
         kind: all.kind,

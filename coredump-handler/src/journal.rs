@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use foretrace_report::schema::signal_name;
 use foretrace_report::text::escape;
 use foretrace_store::Places;
+use foretrace_store::lost::NO_REPORT;
 
 use crate::handler::{Crash, Handled};
 use crate::process::Part;
@@ -56,9 +57,27 @@ pub struct Entry<'a> {
 
 /// Writes the entry, where there is a journal.
 pub fn announce(places: &Places, entry: &Entry<'_>) {
+    send(places, fields(entry));
+}
+
+/// Says that a crash has become no report, and why: in the kernel's log, from which such crashes are counted, and where there is a
+/// journal in an entry of its own.
+pub fn lose(places: &Places, crash: &Crash, why: &str) {
+    line(&format!("{NO_REPORT}{} could be written: {}", crash.pid, escape(why)));
+    let name = signal_name(crash.signal);
+    let what = format!(
+        "Process {} of user {} ended by {name}; no report could be written: {}",
+        crash.pid,
+        crash.uid,
+        escape(why)
+    );
+    send(places, told(crash, what));
+}
+
+fn send(places: &Places, fields: Vec<(&'static str, String)>) {
     let Ok(socket) = UnixDatagram::unbound() else { return };
     if socket.set_nonblocking(true).is_ok() {
-        let (fields, path) = (fields(entry), places.root().join(SOCKET));
+        let path = places.root().join(SOCKET);
         // Without a journal there is nobody to tell; the report itself is what counts. What is too long for one
         // datagram goes without the parts that the report holds anyway.
         if let Err(error) = socket.send_to(&encode(&fields), &path)
@@ -72,44 +91,34 @@ pub fn announce(places: &Places, entry: &Entry<'_>) {
 
 /// Writes a line to the kernel's log, which is there when nothing else is.
 pub fn log(text: &str) {
+    line(&format!("foretrace-coredump: {}", escape(text)));
+}
+
+fn line(text: &str) {
     if let Ok(mut log) = std::fs::OpenOptions::new().write(true).open("/dev/kmsg") {
-        let _ = log.write_all(format!("<3>foretrace-coredump: {}\n", escape(text)).as_bytes());
+        let _ = log.write_all(format!("<3>{text}\n").as_bytes());
     }
 }
 
 fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
     let Entry { crash, handled, name, exe, cgroup, package, descriptors, parts: _ } = entry;
     let published = &handled.published;
-    let mut fields = vec![
-        (
-            "MESSAGE",
-            format!(
-                "Process {} ({}) of user {} ended by {}; report {}",
-                crash.pid,
-                escape(name),
-                crash.uid,
-                signal_name(crash.signal),
-                published.id
-            ),
-        ),
-        ("MESSAGE_ID", MESSAGE_ID.into()),
-        ("PRIORITY", "2".into()),
-        ("SYSLOG_IDENTIFIER", "foretrace-coredump".into()),
-        ("COREDUMP_PID", crash.pid.to_string()),
-        ("COREDUMP_UID", crash.uid.to_string()),
-        ("COREDUMP_GID", crash.gid.to_string()),
-        ("COREDUMP_SIGNAL", crash.signal.to_string()),
-        ("COREDUMP_SIGNAL_NAME", signal_name(crash.signal)),
-        ("COREDUMP_TIMESTAMP", format!("{}000000", crash.time)),
-        ("COREDUMP_RLIMIT", crash.core_limit.to_string()),
-        ("COREDUMP_HOSTNAME", crash.host.to_string_lossy().into_owned()),
-        ("COREDUMP_DUMPABLE", crash.dumpable.to_string()),
+    let what = format!(
+        "Process {} ({}) of user {} ended by {}; report {}",
+        crash.pid,
+        escape(name),
+        crash.uid,
+        signal_name(crash.signal),
+        published.id
+    );
+    let mut fields = told(crash, what);
+    fields.extend([
         ("COREDUMP_COMM", name.clone()),
         ("FORETRACE_REPORT", published.id.to_string()),
         ("FORETRACE_OWNER", published.owner.uid.to_string()),
         ("FORETRACE_KIND", handled.kind.name().into()),
         ("FORETRACE_SIGNATURE", handled.signature.clone()),
-    ];
+    ]);
     fields.extend(exe.iter().map(|exe| ("COREDUMP_EXE", exe.clone())));
     if let Some(path) = cgroup.as_deref().and_then(group_path) {
         let Unit { unit, user_unit, slice, session, owner } = Unit::of(path);
@@ -129,6 +138,25 @@ fn fields(entry: &Entry<'_>) -> Vec<(&'static str, String)> {
         entry.parts.iter().map(|(field, text)| (*field, text.trim_start_matches(['\0', '\x01']).into())),
     );
     fields
+}
+
+// What the kernel itself said, in the sentence `what` and field by field.
+fn told(crash: &Crash, what: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("MESSAGE", what),
+        ("MESSAGE_ID", MESSAGE_ID.into()),
+        ("PRIORITY", "2".into()),
+        ("SYSLOG_IDENTIFIER", "foretrace-coredump".into()),
+        ("COREDUMP_PID", crash.pid.to_string()),
+        ("COREDUMP_UID", crash.uid.to_string()),
+        ("COREDUMP_GID", crash.gid.to_string()),
+        ("COREDUMP_SIGNAL", crash.signal.to_string()),
+        ("COREDUMP_SIGNAL_NAME", signal_name(crash.signal)),
+        ("COREDUMP_TIMESTAMP", format!("{}000000", crash.time)),
+        ("COREDUMP_RLIMIT", crash.core_limit.to_string()),
+        ("COREDUMP_HOSTNAME", crash.host.to_string_lossy().into_owned()),
+        ("COREDUMP_DUMPABLE", crash.dumpable.to_string()),
+    ]
 }
 
 // A line for each, as systemd-coredump's begin.

@@ -9,6 +9,7 @@ pub mod assemble;
 pub mod attachment;
 pub mod backtrace;
 pub mod capture;
+pub mod container;
 pub mod core;
 pub mod elf;
 pub mod follow;

@@ -286,10 +286,10 @@ impl Still {
         let about =
             request.thread.is_some() && self.head.crashed().map(|thread| thread.tid) == request.thread;
         let walks = backtrace::walks(&self.head, &self.modules, &self.stacks, &Nothing);
-        let (threads, problems) =
-            backtrace::threads(&self.head, &self.names, &self.modules, &walks, about, Detail::Lines);
-        all.threads = threads;
-        all.problems.extend(problems);
+        let (head, names, modules) = (&self.head, &self.names, &self.modules);
+        let threads = backtrace::Threads::new(head, names, modules, &walks, about, Detail::Lines);
+        all.threads = threads.iter().collect();
+        all.problems.extend(threads.problems());
         let frames = all.threads.first().map(|thread| thread.frames.as_slice()).unwrap_or_default();
         all.signature = signature(&Cause { kind: request.kind, signal: None, stack_overflow: false }, frames);
     }

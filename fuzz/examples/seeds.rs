@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Barrier;
 
 use foretrace::{Privacy, annotate, event};
-use foretrace_capture::assemble::{Collected, assemble};
+use foretrace_capture::assemble::{Collected, Extent, assemble};
 use foretrace_capture::core;
 use foretrace_report::ReportId;
 use foretrace_report::schema::{Kind, Program};
@@ -38,7 +38,8 @@ fn main() -> io::Result<()> {
     );
     collected.parts.push((String::from("process/status"), fs::read("/proc/self/status")?));
     collected.trails.push((String::from("ring-1"), snapshot));
-    let (bundle, _) = assemble(collected, Cursor::new(Vec::new())).map_err(io::Error::other)?;
+    let (bundle, _) = assemble(&collected, &collected.threads, Cursor::new(Vec::new()), &Extent::Whole)
+        .map_err(io::Error::other)?;
     save("bundle_reader", "crash.zip", &bundle.into_inner())?;
 
     // More threads than blocks are for: small packets.

@@ -68,17 +68,39 @@ impl AddAssign for Swept {
 /// # Errors
 /// Something that must hold did not.
 pub fn sweep(world: &Installed, victim: &Path, fault: Fault, calls: &[&str]) -> Result<Swept> {
+    sweep_with(world, victim, fault, |swept| {
+        for call in calls {
+            // On a crowded machine one crash may get less done than the others.
+            let (mut number, mut missed) = (1, 0);
+            while missed < 2 {
+                missed = if meddle(world, victim, (fault, call, number), swept)? { 0 } else { missed + 1 };
+                number += 1;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The same at these numbers of one call alone.
+///
+/// # Errors
+/// Something that must hold did not.
+pub fn sample(world: &Installed, victim: &Path, fault: Fault, call: &str, numbers: &[u32]) -> Result<Swept> {
+    sweep_with(world, victim, fault, |swept| {
+        numbers.iter().try_for_each(|number| meddle(world, victim, (fault, call, *number), swept).map(drop))
+    })
+}
+
+fn sweep_with(
+    world: &Installed,
+    victim: &Path,
+    fault: Fault,
+    meddle: impl FnOnce(&mut Swept) -> Result<()>,
+) -> Result<Swept> {
     world.configure("[Storage]\nRepeats=infinity\n")?;
     world.crash(&mut Command::new(victim))?;
     let mut swept = Swept::default();
-    for call in calls {
-        // On a crowded machine one crash may get less done than the others.
-        let (mut number, mut missed) = (1, 0);
-        while missed < 2 {
-            missed = if meddle(world, victim, (fault, call, number), &mut swept)? { 0 } else { missed + 1 };
-            number += 1;
-        }
-    }
+    meddle(&mut swept)?;
     world.kernel().set_core_pattern(&pattern(world, "foretrace-coredump"))?;
     world.crash(&mut Command::new(victim))?;
     let incoming = world.root().join("var/lib/foretrace/incoming");
@@ -128,8 +150,8 @@ fn meddle(
         swept.crashes += 1;
         swept.without_report += u32::from(!reported);
     }
-    // Of the writers of a report each fails once: nothing is left to write it. All else has somebody who tries again.
-    let must = !hit || matches!(fault, Fault::Error(_)) && !call.ends_with("write") && call != "pwrite64";
+    // What fails once is tried again, or somebody else does it.
+    let must = !hit || matches!(fault, Fault::Error(_));
     ensure!(reported || !must, "{what}: the crash has no report\n{said}");
     Ok(hit)
 }

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use foretrace_tests::command::{Finished, run, run_with_input};
 use foretrace_tests::evidence::Evidence;
+use foretrace_tests::ledger;
 use foretrace_tests::world::{Installed, World, built_programs};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 fn said_clearly(finished: &Finished, code: i32) -> Result<()> {
     ensure!(finished.status.code() == Some(code), "exit code {code} expected: {finished}");
@@ -209,6 +211,58 @@ fn a_full_disk_leaves_no_half_report_and_the_victim_ends() -> Result<()> {
     // With room again, the next crash is a report again.
     world.crash(&mut Command::new(built_programs()?.join("till")))?;
     Ok(())
+}
+
+// A process of so many threads, whose minidump is larger than all the rest of its report.
+fn crowd(world: &Installed) -> Result<Command> {
+    let ledger_file = world.work("ledger");
+    ledger::create(&ledger_file, 1)?;
+    let mut victim = Command::new(built_programs()?.join("weight"));
+    victim.arg("1").arg(ledger_file).args(["crash", "0", "300"]);
+    Ok(victim)
+}
+
+#[test]
+fn a_report_that_does_not_fit_goes_without_its_memory_and_says_so() -> Result<()> {
+    let world = Installed::new()?;
+    let whole = world.crash(&mut crowd(&world)?)?;
+    let state = world.root().join("var/lib/foretrace");
+    let bytes = fs::metadata(state.join("reports/0").join(&whole).join("bundle.zip"))?.len();
+    // Two thirds of its first form, and one and a half times that without the minidump.
+    let _disk = SmallDisk::mount(&state, &(bytes / 2).to_string())?;
+    let id = world.crash(&mut crowd(&world)?)?;
+    let report = world.info(&id)?;
+    let problems = report["problems"].as_array().context("no problems")?;
+    let left_out = |part: &str| {
+        let says = |text: &str| text.contains("No space left on device");
+        problems.iter().any(|it| it["part"] == part && it["what"].as_str().is_some_and(says))
+    };
+    ensure!(left_out("minidump") && left_out("process"), "{problems:?}");
+    let threads = report["threads"].as_array().map_or(0, Vec::len);
+    ensure!(threads == 301, "{threads} threads");
+    nothing_left_behind(&world)
+}
+
+#[test]
+fn a_crash_for_which_there_is_no_room_at_all_is_said_to_be_lost() -> Result<()> {
+    let world = Installed::new()?;
+    let lost = || -> Result<u64> {
+        let status: Value = serde_json::from_slice(&world.ask(&["status", "--json"])?.stdout)?;
+        status["lost_at_least"].as_u64().context("status does not say what was lost")
+    };
+    let state = world.root().join("var/lib/foretrace");
+    let _disk = SmallDisk::mount(&state, "4k")?;
+    fs::write(state.join("full"), [0; 4096])?;
+    let before = lost()?;
+    let ended = run(&mut Command::new(built_programs()?.join("bare")))?;
+    ensure!(ended.status.signal().is_some(), "{ended}");
+    let began = Instant::now();
+    while lost()? == before {
+        ensure!(began.elapsed() < Duration::from_secs(20), "nobody says that a crash was lost");
+        thread::sleep(Duration::from_millis(50));
+    }
+    ensure!(world.list()?.is_empty(), "{:?}", world.list()?);
+    nothing_left_behind(&world)
 }
 
 #[test]

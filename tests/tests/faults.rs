@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use foretrace_tests::faults::{Fault, Swept, sweep};
+use foretrace_tests::faults::{Fault, Swept, sample, sweep};
 use foretrace_tests::world::{Installed, built_programs};
 
 /// Fewer would mean that nothing was made to fail.
@@ -25,6 +25,18 @@ fn swept(fault: Fault) -> Result<Swept> {
 fn a_disk_that_is_full_at_any_one_call_costs_no_report() -> Result<()> {
     let swept = swept(Fault::Error("ENOSPC"))?;
     ensure!(swept.without_report == 0, "{swept:?}");
+    Ok(())
+}
+
+#[test]
+fn a_write_that_fails_once_costs_no_report() -> Result<()> {
+    let world = Installed::new()?;
+    let victim = world.work("victim");
+    fs::copy(built_programs()?.join("bare"), &victim)?;
+    // Of the supervisor, and of the worker at each of its bundles.
+    let numbers = [1, 2, 3, 5, 10, 30, 60];
+    let swept = sample(&world, &victim, Fault::Error("ENOSPC"), "write", &numbers)?;
+    ensure!(swept.crashes >= CRASHES && swept.without_report == 0, "{swept:?}");
     Ok(())
 }
 

@@ -245,8 +245,8 @@ status-caught = werden von foretrace aufgefangen
 status-not-caught = werden nicht von foretrace aufgefangen (core_pattern des Kernels ist „{ $pattern }“): rufen Sie als root foretrace-coredump install auf
 status-unknown = nicht bekannt: { $file } ist nicht zu lesen
 status-lost-crashes = { $count ->
-    [one] mindestens 1 Absturz seit dem Start des Rechners: es waren mehr auf einmal, als kernel.core_pipe_limit erlaubt
-   *[other] mindestens { $count } Abstürze seit dem Start des Rechners: es waren mehr auf einmal, als kernel.core_pipe_limit erlaubt
+    [one] mindestens 1 Absturz seit dem Start des Rechners: es waren mehr auf einmal, als kernel.core_pipe_limit erlaubt, oder es war kein Platz für den Bericht (das Protokoll des Kernels sagt, was davon)
+   *[other] mindestens { $count } Abstürze seit dem Start des Rechners: es waren mehr auf einmal, als kernel.core_pipe_limit erlaubt, oder es war kein Platz für ihre Berichte (das Protokoll des Kernels sagt, was davon)
 }
 
 ## Was fortginge.

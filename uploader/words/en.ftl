@@ -245,8 +245,8 @@ status-caught = caught by foretrace
 status-not-caught = not caught by foretrace (the kernel's core_pattern is '{ $pattern }'): run foretrace-coredump install as root
 status-unknown = not known: { $file } cannot be read
 status-lost-crashes = { $count ->
-    [one] at least 1 crash since the machine was started: there were more at once than kernel.core_pipe_limit allows
-   *[other] at least { $count } crashes since the machine was started: there were more at once than kernel.core_pipe_limit allows
+    [one] at least 1 crash since the machine was started: there were more at once than kernel.core_pipe_limit allows, or no room for the report (the kernel's log says which)
+   *[other] at least { $count } crashes since the machine was started: there were more at once than kernel.core_pipe_limit allows, or no room for their reports (the kernel's log says which)
 }
 
 ## What would leave.

@@ -4,7 +4,7 @@
 //! The same import as a person's of a core file. Its parent parses nothing but names and four numbers.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,7 +14,8 @@ use foretrace_report::schema::{Problem, Signal, System, signal_name};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::entry::Entry;
-use crate::assemble::{Collected, assemble};
+use crate::assemble::{Collected, Extent};
+use crate::container;
 use crate::core;
 use crate::handler::channel::{Channel, Record};
 use crate::handler::child::Child;
@@ -132,9 +133,8 @@ fn report(task: &Task<'_>, weak: Vec<Problem>, parent: &Channel) -> io::Result<O
     collected.problems.splice(0..0, task.problems.iter().cloned().chain(weak));
     complete(&mut collected, task);
     let head = core::read_file(task.core).map_err(io::Error::other)?;
-    let sink = BufWriter::with_capacity(1 << 18, task.bundle);
-    let (mut sink, _) = assemble(&mut collected, sink).map_err(io::Error::other)?;
-    sink.flush()?;
+    container::write_what_fits(&collected, &collected.threads, task.bundle, &mut Extent::Whole)
+        .map_err(io::Error::other)?;
     Ok(credentials(&head))
 }
 

@@ -337,6 +337,8 @@ pub enum Told {
     Stop,
     /// The first bundle is published.
     Published,
+    /// The first bundle cannot be published, with this error number: a smaller one is wanted.
+    Smaller(i32),
 }
 
 impl Record for Told {
@@ -348,6 +350,7 @@ impl Record for Told {
             Told::Go => [2, 0, 0],
             Told::Stop => [3, 0, 0],
             Told::Published => [4, 0, 0],
+            Told::Smaller(error) => [5, u64::from(error.unsigned_abs()), 0],
         })
     }
 
@@ -357,6 +360,7 @@ impl Record for Told {
             2 => Told::Go,
             3 => Told::Stop,
             4 => Told::Published,
+            5 => Told::Smaller(i32::try_from(word(bytes, 1)?).ok()?),
             _ => return None,
         })
     }
@@ -411,7 +415,7 @@ mod tests {
         ] {
             assert_eq!(sent_and_received(&progress), progress);
         }
-        for told in [Told::Head(9, true), Told::Go, Told::Stop, Told::Published] {
+        for told in [Told::Head(9, true), Told::Go, Told::Stop, Told::Published, Told::Smaller(28)] {
             assert_eq!(sent_and_received(&told), told);
         }
     }

@@ -21,7 +21,8 @@ pub struct Draft {
     pub content: File,
     /// Where it writes the second one, if there can be one.
     pub revision: Option<Revision>,
-    incoming: Incoming,
+    /// The report that it becomes.
+    pub incoming: Incoming,
 }
 
 impl Draft {
@@ -36,17 +37,17 @@ impl Draft {
         Ok(Draft { content, revision, incoming })
     }
 
-    /// The report with a copy of what the worker wrote, complete and ready to be published, and what may replace it later.
+    /// Makes a copy of what the worker wrote, complete and ready to be published, in the place of an earlier one.
     ///
     /// # Errors
     /// It is no container, or it cannot be copied.
-    pub fn settle(self) -> anyhow::Result<(Incoming, Option<Revision>)> {
-        let Draft { mut content, revision, incoming } = self;
-        let mut bundle = incoming.bundle()?;
-        content.rewind()?;
-        io::copy(&mut content.take(LIMIT), &mut bundle)?;
-        verify(&bundle)?;
-        Ok((incoming, revision))
+    pub fn settle(&mut self) -> anyhow::Result<()> {
+        let mut bundle = self.incoming.bundle()?;
+        bundle.set_len(0)?;
+        bundle.rewind()?;
+        self.content.rewind()?;
+        io::copy(&mut (&self.content).take(LIMIT), &mut bundle)?;
+        verify(&bundle)
     }
 }
 

@@ -126,10 +126,10 @@ impl Collector {
         self.input.as_ref()
     }
 
-    /// Closes the pipe: the kernel stops writing and the process ends.
-    pub fn release(&mut self) {
+    /// Gives the pipe away: once it is closed, the kernel stops writing and the process ends.
+    pub fn hand_over(&mut self) -> Option<File> {
         self.give_up();
-        self.input = None;
+        self.input.take()
     }
 
     /// Takes what there is.

@@ -32,9 +32,9 @@ impl Share {
         room
     }
 
-    /// The process has been let go.
-    pub fn give_slot_back(&mut self) {
-        self.slot = None;
+    /// Gives the slot away, for as long as the process is not let go.
+    pub fn hand_over(&mut self) -> Option<Slot> {
+        self.slot.take()
     }
 
     /// Whether a crash becomes a report of its own; otherwise it has been counted.

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use foretrace_report::ReportId;
-use foretrace_report::schema::{Kind, Problem, Program, Signal, signal_name};
+use foretrace_report::schema::{Kind, Problem};
 use foretrace_report::text::escape;
 use foretrace_store::{
-    CrashKey, Incoming, Owner, Places, Published, Revision, Settings, StoreError, StoreKind,
+    CoreSeat, CrashKey, Incoming, Owner, Places, Published, Revision, Settings, StoreError, StoreKind,
 };
 use nix::poll::{PollFd, PollFlags, poll};
 
@@ -25,13 +25,15 @@ use super::channel::{Channel, Progress, Stage, Told};
 use super::child::{self, Child};
 use super::draft::{Draft, verify};
 use super::head::{Collector, State};
+use super::hold::{self, Grip};
 use super::identity::{Identity, identify, recognise};
 use super::locker::Locker;
 use super::share::{Share, slots_of_a_user};
 use super::whole::{Held, Plan, Seat};
 use super::worker::{Effort, Task};
-use super::{group, logs, privileges, share, storm};
-use crate::assemble::{Collected, assemble};
+use super::{group, least, logs, privileges, share, storm};
+use crate::assemble::Extent;
+use crate::container;
 use crate::journal;
 use crate::owner::{Credentials, owner};
 use crate::process::{Part, Process};
@@ -84,6 +86,7 @@ pub fn handle(crash: &Crash, id: ReportId, mut problems: Vec<Problem>) -> anyhow
         id,
         plan,
         seat: None,
+        standing: None,
         owner: owner(crash.uid, crash.gid, crash.dumpable, credentials),
         head,
         locker: Locker::new()?,
@@ -132,10 +135,17 @@ struct Supervisor<'a> {
     plan: Plan,
     // Where the core goes, once the report is published.
     seat: Option<Seat>,
+    // Until when the process, of which nothing more is needed, stands still for its report.
+    standing: Option<Instant>,
 }
 
 // How much of the time that is left each attempt may take, in percent.
 const SHARES: [u32; 3] = [70, 60, 100];
+
+/// How long room is made for a report that does not fit.
+const ROOM: Duration = Duration::from_millis(500);
+/// How often a worker is asked for a smaller one.
+const SMALLER: u32 = 2;
 
 // When what is given up on. The whole ends in time however often something hangs.
 #[derive(Clone, Copy, Debug)]
@@ -180,9 +190,8 @@ impl Supervisor<'_> {
                 Ok(handled) => return Ok(handled),
                 Err(failed) => failed,
             };
-            if failed.stage == Stage::Assembly {
-                // Perhaps the disk is full.
-                self.make_room(0, Duration::from_millis(500));
+            if self.standing.is_some() {
+                self.let_go();
             }
             effort = effort.after(failed.stage);
             let what = format!(
@@ -221,12 +230,9 @@ impl Supervisor<'_> {
         let (draft, mut attempt) = self.start(effort).map_err(at(Stage::Start))?;
         let done = self.attend(&mut attempt, deadlines);
         self.locker.catch_up();
-        let Some((kind, signature)) = done.map_err(at(attempt.stage))? else { return Ok(None) };
-        let (published, revision) = draft
-            .settle()
-            .and_then(|(incoming, revision)| Ok((self.publish(incoming)?, revision)))
-            .map_err(at(Stage::Assembly))?;
-        let mut handled = Handled { published, kind, signature };
+        let Some(done) = done.map_err(at(attempt.stage))? else { return Ok(None) };
+        let (mut handled, revision) =
+            self.place(draft, &mut attempt, done, deadlines).map_err(at(Stage::Assembly))?;
         if let Some(revision) = revision
             && let Err(why) = self.revise(attempt, revision, &mut handled, deadlines)
         {
@@ -234,6 +240,43 @@ impl Supervisor<'_> {
             journal::log(&format!("report {} was not finished: {}", self.id, escape(&format!("{why:#}"))));
         }
         Ok(Some(handled))
+    }
+
+    // Publishes what the worker wrote: where it does not fit, again when there is room, and then ever smaller.
+    fn place(
+        &mut self,
+        mut draft: Draft,
+        attempt: &mut Attempt,
+        mut done: (Kind, String),
+        deadlines: Deadlines,
+    ) -> anyhow::Result<(Handled, Option<Revision>)> {
+        let mut published = self.settle(&mut draft);
+        if published.is_err() {
+            self.make_room(0, ROOM);
+            published = self.settle(&mut draft);
+        }
+        for _ in 0..SMALLER {
+            let Err(why) = &published else { break };
+            attempt.channel.send(&Told::Smaller(error_number(why)), None)?;
+            done = self.attend(attempt, deadlines)?.context("it does without a report")?;
+            published = self.settle(&mut draft);
+        }
+        let (published, (kind, signature)) = (published?, done);
+        Ok((Handled { published, kind, signature }, draft.revision.take()))
+    }
+
+    // Publishes the draft as it is. The process goes on standing still for that if it still does.
+    fn settle(&mut self, draft: &mut Draft) -> anyhow::Result<Published> {
+        let (id, owner, keeps) = (self.id, self.owner, self.plan.keeps());
+        let mut publish = || -> anyhow::Result<_> {
+            draft.settle()?;
+            publish(&mut draft.incoming, id, owner, keeps)
+        };
+        let published = match self.standing.take() {
+            Some(until) => hold::let_go_after(self.grip(), until, publish),
+            None => publish(),
+        };
+        Ok(self.published(published?))
     }
 
     // The report is there, and its readers wait a little for what the worker still looks up.
@@ -254,7 +297,7 @@ impl Supervisor<'_> {
     }
 
     fn start(&mut self, effort: Effort) -> anyhow::Result<(Draft, Attempt)> {
-        let draft = Draft::begin(&self.places)?;
+        let draft = self.begin(Draft::begin)?;
         let (channel, far) = Channel::pair()?;
         let kernel_log = self.owner.uid == 0 || !logs::is_restricted();
         let group = self.group.as_ref().map(AsFd::as_fd);
@@ -328,17 +371,22 @@ impl Supervisor<'_> {
             if now >= deadline {
                 bail!("it did not come back in time");
             }
+            if self.standing.is_some_and(|until| now >= until) {
+                self.let_go();
+            }
             if now >= deadlines.head {
                 self.head.give_up();
             }
             let until = if told { deadline } else { deadlines.head.max(now) };
+            let until = self.standing.map_or(until, |standing| until.min(standing));
             if self.wait(attempt, until)? {
                 match attempt.channel.receive::<Progress>()? {
                     Some((Progress::At(stage), _)) => attempt.stage = stage,
                     Some((Progress::Keep(number), Some(file))) => self.keep(number, file),
                     Some((Progress::Package(lines), _)) => self.package = Some(lines),
                     Some((Progress::Keep(_), None)) => bail!("it sent nothing to keep"),
-                    Some((Progress::Release, _)) => self.release(),
+                    Some((Progress::Release, _)) if self.plan.wants_core() => self.head.give_up(),
+                    Some((Progress::Release, _)) => self.standing = Some(Instant::now() + hold::LONGEST),
                     Some((Progress::Same(key), _)) if self.is_wanted(key) => {
                         // Should it be dead, its closed channel says so.
                         let _ = attempt.channel.send(&Told::Go, None);
@@ -411,69 +459,54 @@ impl Supervisor<'_> {
         self.let_go();
     }
 
-    // Publishes a report, with a place for its core where that is kept.
-    fn publish(&mut self, incoming: Incoming) -> Result<Published, StoreError> {
-        let place = self.plan.keeps().then(|| incoming.core_seat());
-        let published = incoming.publish(self.id, self.owner)?;
+    // What remains to be done when a report is published.
+    fn published(&mut self, (published, place): (Published, Option<CoreSeat>)) -> Published {
         // At once: its owner may erase it while it is still added to.
         self.share.settle(&self.places, self.id, self.owner);
-        match place {
-            Some(Ok(place)) => {
-                let (owner, sealed) = (published.owner, published.sealed.clone());
-                self.seat = Some(Seat { place, owner, sealed });
-            }
-            Some(Err(error)) => journal::log(&format!("the core cannot be kept: {error}")),
-            None => {}
-        }
-        Ok(published)
+        let (owner, sealed) = (published.owner, published.sealed.clone());
+        self.seat = place.map(|place| Seat { place, owner, sealed });
+        published
     }
 
-    // Every other process that holds the pipe has closed it long ago.
     fn let_go(&mut self) {
-        self.share.give_slot_back();
-        self.head.release();
-        if let Err(error) = child::drop_input() {
-            journal::log(&format!("the core's pipe could not be closed: {error}"));
-        }
+        self.standing = None;
+        drop(self.grip());
     }
 
-    // The report that takes nobody's help: the kernel's arguments, and what the broker had read.
+    fn grip(&mut self) -> Grip {
+        Grip { input: self.head.hand_over(), slot: self.share.hand_over() }
+    }
+
+    // The report that takes nobody's help.
     fn least(&mut self) -> anyhow::Result<Option<Handled>> {
         let reader = self.locker.reader()?;
-        // Name and path are the kernel's own: reading them cannot block.
-        let text = |part: Part| {
-            let read = || self.process.as_ref()?.read(part).ok();
-            let bytes = reader.find(part as u32).or_else(read)?;
-            Some(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-        };
-        let program = Program {
-            name: text(Part::Name).unwrap_or_default(),
-            exe: text(Part::Executable),
-            pid: self.crash.pid,
-            package: None,
-        };
+        let program = least::program(self.crash, &reader, self.process.as_ref());
         let named = program.exe.as_deref().unwrap_or(&program.name).as_bytes();
         if !self.is_wanted(storm::key(named, &storm::Seen::nothing_but(self.crash.signal))) {
             return Ok(None);
         }
-        let incoming = Incoming::begin(&self.places, StoreKind::System)?;
-        let mut collected = told(self.crash, self.id, program);
-        collected.problems = std::mem::take(&mut self.problems);
-        collected.problem("handler", "only what the kernel itself said could be written");
-        let plain = [
-            ("status", Part::Status),
-            ("maps", Part::Maps),
-            ("limits", Part::Limits),
-            ("cgroup", Part::Cgroup),
-        ];
-        for (name, part) in plain {
-            if let Some(content) = reader.find(part as u32) {
-                collected.parts.push((format!("process/{name}"), content));
+        let problems = std::mem::take(&mut self.problems);
+        let collected = least::collect(self.crash, self.id, program, &reader, problems);
+        let mut incoming = self.begin(|places| Incoming::begin(places, StoreKind::System))?;
+        let (id, owner, keeps) = (self.id, self.owner, self.plan.keeps());
+        let mut extent = Extent::Whole;
+        let published = loop {
+            let (threads, bundle) = (&collected.threads, incoming.bundle()?);
+            let written = container::write_what_fits(&collected, threads, &bundle, &mut extent);
+            match written.map_err(Into::into).and_then(|_| publish(&mut incoming, id, owner, keeps)) {
+                Ok(published) => break self.published(published),
+                Err(why) => extent = extent.less(&format!("{why:#}")).ok_or(why)?,
             }
-        }
-        assemble(&mut collected, incoming.bundle()?)?;
-        let published = self.publish(incoming)?;
+        };
         Ok(Some(Handled { published, kind: Kind::Crash, signature: String::new() }))
+    }
+
+    // Begins something in the store; once more with more room there, if it cannot be.
+    fn begin<T, E>(&self, begin: impl Fn(&Places) -> Result<T, E>) -> Result<T, E> {
+        begin(&self.places).or_else(|_| {
+            self.make_room(0, ROOM);
+            begin(&self.places)
+        })
     }
 
     // Existing followers of COREDUMP_* entries go on working.
@@ -506,17 +539,29 @@ impl Supervisor<'_> {
     }
 }
 
-/// What the kernel itself said.
-pub fn told(crash: &Crash, id: ReportId, program: Program) -> Collected {
-    let mut collected = Collected::new(id, Kind::Crash, super::moment(crash), program);
-    collected.signal =
-        Some(Signal { number: crash.signal, name: signal_name(crash.signal), code: None, address: None });
-    collected
-}
-
 struct Failed {
     stage: Stage,
     why: anyhow::Error,
+}
+
+// Publishes a report, with a place for its core where it `keeps` that.
+fn publish(
+    incoming: &mut Incoming,
+    id: ReportId,
+    owner: Owner,
+    keeps: bool,
+) -> anyhow::Result<(Published, Option<CoreSeat>)> {
+    let place = keeps.then(|| incoming.core_seat());
+    let published = incoming.try_to_publish(id, owner)?;
+    let unkept = |error: StoreError| journal::log(&format!("the core cannot be kept: {error}"));
+    Ok((published, place.and_then(|place| place.map_err(unkept).ok())))
+}
+
+// The system's number for what went wrong.
+fn error_number(why: &anyhow::Error) -> i32 {
+    let number =
+        |error: &(dyn std::error::Error + 'static)| error.downcast_ref::<std::io::Error>()?.raw_os_error();
+    why.chain().find_map(number).unwrap_or(nix::libc::EIO)
 }
 
 /// The handler's own crash must not start another handler: with this limit the kernel stops at the first that it would

@@ -14,8 +14,9 @@ use foretrace_store::{Incoming, Owner, Places, StoreKind, is_published};
 
 use super::arguments::Crash;
 use super::child::Child;
-use super::{privileges, sandbox, supervisor};
-use crate::assemble::assemble;
+use super::{least, privileges, sandbox, supervisor};
+use crate::assemble::Extent;
+use crate::container;
 use crate::journal;
 use crate::process::{Part, Process};
 
@@ -73,18 +74,19 @@ pub fn bury(crash: &Crash, id: ReportId, program: Program, how: &str) -> i32 {
             return Ok(());
         }
         let incoming = Incoming::begin(&places, StoreKind::System)?;
-        let mut collected = supervisor::told(crash, id, program);
+        let mut collected = least::told(crash, id, program);
         let what =
             format!("the handler itself {how} at this crash; only what the kernel said could be written");
         collected.problem("handler", what);
-        assemble(&mut collected, incoming.bundle()?)?;
+        let bundle = incoming.bundle()?;
+        container::write_what_fits(&collected, &collected.threads, &bundle, &mut Extent::Whole)?;
         incoming.publish(id, Owner::ROOT)?;
         anyhow::Ok(())
     };
     match write() {
         Ok(()) => 0,
         Err(error) => {
-            journal::log(&format!("no report of process {}: {error:#}", crash.pid));
+            journal::lose(&Places::system(&crash.root), crash, &format!("{error:#}"));
             1
         }
     }

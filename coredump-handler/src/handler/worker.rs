@@ -8,6 +8,7 @@
 mod analysis;
 mod collect;
 mod surroundings;
+mod threads;
 
 use std::fs::File;
 use std::io;
@@ -170,14 +171,14 @@ impl Worker<'_> {
         let _ = self.task.supervisor.send(progress, file.map(AsFd::as_fd));
     }
 
-    // Whether this is what the supervisor says next.
-    fn is_told(&self, awaited: Told) -> bool {
+    // What the supervisor says next. None: it is gone.
+    fn told(&self) -> Option<Told> {
         loop {
             match self.task.supervisor.receive::<Told>() {
                 // Not asked for, where the head is not to be read.
                 Ok(Some((Told::Head(..), _))) => {}
-                Ok(Some((told, _))) => return told == awaited,
-                _ => return false,
+                Ok(Some((told, _))) => return Some(told),
+                _ => return None,
             }
         }
     }

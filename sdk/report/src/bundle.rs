@@ -6,6 +6,7 @@
 
 use std::io::{self, BufWriter, Read, Seek, Write};
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 
@@ -119,7 +120,18 @@ impl<W: Write + Seek> BundleWriter<W> {
     ///
     /// # Errors
     /// A write that failed.
-    pub fn finish(mut self, mut report: Report) -> Result<(W, Report), BundleError> {
+    pub fn finish(self, report: Report) -> Result<(W, Report), BundleError> {
+        self.finish_streaming(report)
+    }
+
+    /// As [`BundleWriter::finish`], with threads that are made as they are written.
+    ///
+    /// # Errors
+    /// A write that failed.
+    pub fn finish_streaming<T: Serialize>(
+        mut self,
+        mut report: Report<T>,
+    ) -> Result<(W, Report<T>), BundleError> {
         report.parts = std::mem::take(&mut self.parts);
         self.start(REPORT)?;
         // Thousands of threads are tens of megabytes of text: it is never held whole.

@@ -15,9 +15,10 @@ pub use surroundings::{Container, Pressure, Surroundings};
 /// The schema's version, written into every report.
 pub const SCHEMA: u32 = 1;
 
-/// Everything that is known about one crash, error, panic, hang, killed process or snapshot.
+/// Everything that is known about one crash, error, panic, hang, killed process or snapshot. Whoever writes one may make its
+/// threads as they are written (`T`): thousands of them are tens of megabytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct Report<T = Vec<Thread>> {
     /// [`SCHEMA`] of whoever wrote it.
     pub schema: u32,
     /// The report's name.
@@ -45,7 +46,7 @@ pub struct Report {
     pub surroundings: Option<Surroundings>,
     /// All threads; the crashed one first. Class `stack`.
     #[serde(default)]
-    pub threads: Vec<Thread>,
+    pub threads: T,
     /// The crash's group: Socorro's rules over the crashed thread's frames.
     #[serde(default)]
     pub signature: String,

@@ -169,6 +169,14 @@ impl Incoming {
     /// # Errors
     /// The report could not be placed at all; nothing is left of it.
     pub fn publish(mut self, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
+        self.try_to_publish(id, owner)
+    }
+
+    /// As [`Incoming::publish`], for who can do something about a failure and then try again.
+    ///
+    /// # Errors
+    /// The report could not be placed; it is here as it was.
+    pub fn try_to_publish(&mut self, id: ReportId, owner: Owner) -> Result<Published, StoreError> {
         let reports = match self.kind {
             // Everybody may pass to what is theirs; nobody may see who else has reports.
             StoreKind::System => own_directory(&self.state, "reports", 0o711)?,

@@ -1,4 +1,5 @@
-//! How many crashes never reached a handler, because the kernel ran as many as it may: added up from its log.
+//! How many crashes became no report, because the kernel ran as many handlers as it may, or because no report could be
+//! written: added up from its log.
 //!
 //! The log forgets and leaves lines out, so the number is a least. It is kept in the system's state, where everybody may
 //! read it: it says nothing about whose crashes they were. Only root reads the log.
@@ -23,11 +24,13 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 const SAID: &str = "over core_pipe_limit";
 /// What it says of such lines that it left out, behind the function's name.
 const LEFT_OUT: &str = " callbacks suppressed";
+/// How the handler begins its own line there for a crash whose report could not be written.
+pub const NO_REPORT: &str = "foretrace-coredump: no report of process ";
 const FUNCTIONS: [&str; 2] = ["coredump_pipe: ", "do_coredump: "];
 /// No log has more lines.
 const LINES: usize = 1 << 20;
 
-/// Crashes that never reached a handler.
+/// Crashes that became no report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// At least so many, since the machine was started.
@@ -39,10 +42,11 @@ pub struct Lost {
     at: i64,
 }
 
-/// What is known; as root, after a look at the kernel's log, unless the last look was less than `pause` seconds ago.
+/// What is known; as root, after a look at the kernel's log, unless the last look was less than `pause` seconds ago. Where
+/// the number cannot be kept, as on a full disk, it is added up again at the next look.
 ///
 /// # Errors
-/// The number that is kept cannot be read or replaced.
+/// The store cannot be opened.
 pub fn look(places: &Places, now: i64, pause: i64) -> Result<Lost, StoreError> {
     let state = match Directory::open(&places.state()) {
         Err(error) if error.is_missing() => return Ok(Lost::default()),
@@ -60,7 +64,7 @@ pub fn look(places: &Places, now: i64, pause: i64) -> Result<Lost, StoreError> {
         lost.hear(&line);
     }
     lost.at = now;
-    write(&state, &lost)?;
+    let _ = write(&state, &lost);
     Ok(lost)
 }
 
@@ -79,7 +83,8 @@ impl Lost {
         let left_out = FUNCTIONS
             .iter()
             .find_map(|function| text.strip_prefix(function)?.strip_suffix(LEFT_OUT)?.parse::<u64>().ok());
-        self.count = self.count.saturating_add(left_out.unwrap_or(u64::from(text.contains(SAID))));
+        let lost = text.contains(SAID) || text.starts_with(NO_REPORT);
+        self.count = self.count.saturating_add(left_out.unwrap_or(u64::from(lost)));
     }
 }
 
@@ -111,7 +116,7 @@ fn lines() -> io::Result<Vec<String>> {
             Ok(0) => break,
             Ok(length) => {
                 let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
-                if text.contains(SAID) || text.contains(LEFT_OUT) {
+                if [SAID, LEFT_OUT, NO_REPORT].iter().any(|said| text.contains(said)) {
                     found.push(text.into_owned());
                 }
             }
@@ -137,12 +142,15 @@ mod tests {
             "4,9,1,-;show_signal_msg: 99 callbacks suppressed\n",
             "6,10,1,-;something else\n over core_pipe_limit\n",
             "no record",
+            "11,11,1,-;foretrace-coredump: no report of process 41 could be written: the disk is full\n",
+            "11,12,1,-;foretrace-coredump: report 41 was not finished: no report of process 41\n",
+            "6,13,1,-;traps: foretrace-coredump: no report of process 41\n",
         ];
         for _ in 0..2 {
             log.iter().for_each(|line| lost.hear(line));
         }
-        assert_eq!(lost.count, 13);
-        lost.hear("4,11,2,-;Pid 41(a) over core_pipe_limit");
         assert_eq!(lost.count, 14);
+        lost.hear("4,14,2,-;Pid 41(a) over core_pipe_limit");
+        assert_eq!(lost.count, 15);
     }
 }

@@ -1,17 +1,18 @@
 //! What needs no process any more: backtraces and the bundle; and, when that is published, all that takes time: debug information,
 //! package, logs, and the bundle that has everything.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 
-use foretrace_report::schema::{Kind, Problem, Program, Signal, System, Thread, signal_name};
+use foretrace_report::schema::{Kind, Program, Report, Signal, System, signal_name};
 use foretrace_report::signature::{Cause, signature};
 use serde_json::json;
 
 use super::collect::Held;
+use super::threads::Threads;
 use super::{KERNEL_LOG_SECONDS, Worker, os_release, with_source};
-use crate::assemble::assemble;
+use crate::assemble::Extent;
 use crate::backtrace;
+use crate::container;
 use crate::core::CoreHead;
 use crate::handler::channel::{Progress, Question, Stage, Told};
 use crate::handler::{last_words, state};
@@ -27,31 +28,53 @@ const UNFINISHED: &str =
 impl Worker<'_> {
     pub(super) fn finish(mut self, mut held: Held) -> i32 {
         self.analyse(&mut held);
+        let threads = Threads::of(&held, Detail::Functions);
+        self.collected.problems.extend(threads.problems());
+        self.collected.signature = self.signature(&held, &threads);
         self.at(Stage::Assembly);
         self.collected.problem("names", UNFINISHED);
         self.collected.unfinished = self.task.revision.is_some();
-        let written = self.task.bundle.try_clone().map_err(|error| error.to_string());
-        if let Err(why) = written.and_then(|bundle| self.write(bundle)) {
-            return self.task.fail(&why);
-        }
-        // What takes time would take it from the processors that publish the first bundle.
-        let Some(revision) = self.task.revision.take().filter(|_| self.is_told(Told::Published)) else {
-            return 0;
+        let extent = match self.publish(&threads) {
+            Ok(Some(extent)) => extent,
+            Ok(None) => return 0,
+            Err(why) => return self.task.fail(&why),
         };
+        let Some(revision) = self.task.revision.take() else { return 0 };
         self.at(Stage::Names);
         self.collected.problems.pop();
         self.collected.unfinished = false;
         let asked = self.ask_for_logs();
-        self.name(&held, Detail::Lines);
         self.package(&mut held);
+        let threads = Threads::of(&held, Detail::Lines);
+        self.collected.signature = self.signature(&held, &threads);
         self.logs(asked);
-        match self.write(revision) {
-            Ok(()) => 0,
-            Err(why) => self.task.fail(&why),
+        // One with less than the first would be none the better for its names.
+        match container::write(&self.collected, &threads, &revision, &extent) {
+            Ok(report) => self.done(report).map_or_else(|why| self.task.fail(&why), |()| 0),
+            Err(error) => self.task.fail(&with_source(&error)),
         }
     }
 
-    // From here on the process is gone.
+    // Writes the first bundle until it is published, with less each time that there is no room for it; says how much it is. What
+    // takes time would take it from the processors that publish it. None: nobody waits for a second one.
+    fn publish(&self, threads: &Threads<'_>) -> Result<Option<Extent>, String> {
+        let mut extent = Extent::Whole;
+        loop {
+            let bundle = &self.task.bundle;
+            let written = container::write_what_fits(&self.collected, threads, bundle, &mut extent);
+            self.done(written.map_err(|error| with_source(&error))?)?;
+            extent = match self.told() {
+                Some(Told::Published) => return Ok(Some(extent)),
+                Some(Told::Smaller(error)) => {
+                    let why = io::Error::from_raw_os_error(error).to_string();
+                    extent.less(&why).ok_or(why)?
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    // What the process is needed for has been done; it may still stand.
     fn analyse(&mut self, held: &mut Held) {
         self.at(Stage::Analysis);
         let crash = self.task.crash;
@@ -65,8 +88,6 @@ impl Worker<'_> {
         });
         self.last_words(held);
         self.walk(held);
-        let problems = self.name(held, Detail::Functions);
-        self.collected.problems.extend(problems);
         self.system();
     }
 
@@ -93,37 +114,14 @@ impl Worker<'_> {
         held.walks = backtrace::walks(head, modules, &stacks, &Nothing);
     }
 
-    // Returns what is wrong with the backtraces.
-    fn name(&mut self, held: &Held, detail: Detail) -> Vec<Problem> {
-        let head = held.head.as_ref().filter(|head| !head.threads.is_empty());
-        let (threads, problems) = match (head, &held.modules) {
-            (Some(head), Some(modules)) => {
-                backtrace::threads(head, &held.names, modules, &held.walks, true, detail)
-            }
-            // Without the core's notes nobody knows who crashed.
-            _ => {
-                let thread = |(tid, name): &(i32, String)| Thread {
-                    tid: *tid,
-                    name: name.clone(),
-                    ..Thread::default()
-                };
-                (held.names.iter().map(thread).collect(), Vec::new())
-            }
-        };
-        self.collected.threads = threads;
-        held.numbers.note(&mut self.collected.threads);
-        self.collected.signature = self.signature(held);
-        problems
-    }
-
-    fn signature(&self, held: &Held) -> String {
+    fn signature(&self, held: &Held, threads: &Threads<'_>) -> String {
         let cause = Cause {
             kind: self.collected.kind,
             signal: self.collected.signal.as_ref(),
             stack_overflow: self.task.crash.signal == libc::SIGSEGV && held.overflowed,
         };
-        let crashed = self.collected.threads.iter().find(|thread| thread.crashed);
-        signature(&cause, crashed.map(|thread| thread.frames.as_slice()).unwrap_or_default())
+        let crashed = threads.iter().find(|thread| thread.crashed);
+        signature(&cause, crashed.map(|thread| thread.frames).as_deref().unwrap_or_default())
     }
 
     fn system(&mut self) {
@@ -171,10 +169,7 @@ impl Worker<'_> {
         }
     }
 
-    fn write(&mut self, bundle: File) -> Result<(), String> {
-        let sink = io::BufWriter::with_capacity(1 << 18, bundle);
-        let (mut sink, report) = assemble(&mut self.collected, sink).map_err(|error| with_source(&error))?;
-        sink.flush().map_err(|error| error.to_string())?;
+    fn done(&self, report: Report<&Threads<'_>>) -> Result<(), String> {
         if let Program { exe: Some(exe), package: Some(package), .. } = &report.program {
             let json = json!({ exe: { "name": package.name, "version": package.version } });
             self.tell(&Progress::Package(format!("{}\n{}\n{json}", package.name, package.version)), None);

@@ -134,7 +134,7 @@ impl Worker<'_> {
             stacks: &held.stacks,
         };
         self.tell(&Progress::Same(storm::key(&program, &seen)), None);
-        self.is_told(Told::Go)
+        self.told() == Some(Told::Go)
     }
 
     // The rings that are believed.
