@@ -22,8 +22,8 @@ use crate::stack;
 use crate::symbol::Detail;
 
 // What the first bundle says of itself; the second does not.
-const UNFINISHED: &str =
-    "the handler ended before it had looked up inlined calls, files and lines, the package and logs";
+const UNFINISHED: &str = "the handler ended, or found no room, before it had looked up inlined calls, files and lines, \
+                          the package and logs";
 
 impl Worker<'_> {
     pub(super) fn finish(mut self, mut held: Held) -> i32 {
