@@ -25,6 +25,19 @@ pub fn programs() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The folder that holds the programs and all victims: `FORETRACE_BIN_DIR`, or where they are built now.
+///
+/// # Errors
+/// As [`programs`] and [`test_victims`].
+pub fn programs_and_victims() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os("FORETRACE_BIN_DIR") {
+        return Ok(folder.into());
+    }
+    let folder = programs()?;
+    test_victims()?;
+    Ok(folder)
+}
+
 // Programs look for the library under its soname; an installation makes this link with ldconfig.
 fn link_by_soname(folder: &Path) -> Result<()> {
     let link = folder.join("libforetrace.so.0");

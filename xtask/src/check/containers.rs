@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use foretrace_report::Report;
 use foretrace_tests::command::run as run_command;
 use foretrace_tests::evidence::Evidence;
-use foretrace_tests::world::{Installed, World, built_programs};
+use foretrace_tests::world::{Installed, World};
 
 use crate::build::{self, say};
 
@@ -24,12 +24,9 @@ const PROGRAM: &str = "/usr/bin/shop";
 /// # Errors
 /// An engine that does not run here, or a report that is not what it should be.
 pub fn run() -> Result<()> {
-    if std::env::var_os("FORETRACE_BIN_DIR").is_none() {
-        build::programs()?;
-        build::test_victims()?;
-    }
+    let programs = build::programs_and_victims()?;
     let world = Installed::new()?;
-    let room = room(&world)?;
+    let room = room(&world, &programs)?;
 
     say("systemd-nspawn");
     let mut nspawn = Command::new("systemd-nspawn");
@@ -49,13 +46,13 @@ pub fn run() -> Result<()> {
 }
 
 // A root directory with one static program.
-fn room(world: &World) -> Result<PathBuf> {
+fn room(world: &World, programs: &Path) -> Result<PathBuf> {
     let room = world.work("room");
     for folder in ["usr/bin", "etc", "proc", "sys", "dev", "run", "tmp"] {
         fs::create_dir_all(room.join(folder))?;
     }
     fs::write(room.join("etc/os-release"), "ID=check\nPRETTY_NAME=\"Container Linux 7\"\n")?;
-    fs::copy(built_programs()?.join("bare"), room.join(Path::new(PROGRAM).strip_prefix("/")?))?;
+    fs::copy(programs.join("bare"), room.join(Path::new(PROGRAM).strip_prefix("/")?))?;
     Ok(room)
 }
 

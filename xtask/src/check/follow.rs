@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use foretrace_tests::command::run as run_command;
 use foretrace_tests::evidence::{Evidence, check};
 use foretrace_tests::ledger;
-use foretrace_tests::world::{World, built_programs};
+use foretrace_tests::world::World;
 
 use crate::build::{self, say};
 use crate::systemd::{ENTRIES, Systemd, entries};
@@ -26,13 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// No systemd-coredump, or a report that is not what it should be.
 pub fn run() -> Result<()> {
-    if std::env::var_os("FORETRACE_BIN_DIR").is_none() {
-        build::programs()?;
-        build::test_victims()?;
-    }
+    let programs = build::programs_and_victims()?;
     let world = World::new()?;
     let victim = world.work("victim");
-    fs::copy(built_programs()?.join("victim-rust"), &victim)?;
+    fs::copy(programs.join("victim-rust"), &victim)?;
     let set_uid = world.work("set-uid");
     fs::copy(&victim, &set_uid)?;
     fs::set_permissions(&set_uid, fs::Permissions::from_mode(0o4755))?;

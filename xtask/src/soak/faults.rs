@@ -1,7 +1,7 @@
 //! A fault at every writing system call of the handler: what `tests/tests/faults.rs` does in little.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -28,13 +28,7 @@ const FAULTS: [Fault; 7] = [
 /// Half a report that was visible, a visible one that was lost, or something that the next handler did not clear away.
 pub fn prove(filter: &str, only: Option<&str>) -> Result<()> {
     setup::install_missing(&[setup::TO_BUILD, setup::TO_TEST])?;
-    let programs = match std::env::var_os("FORETRACE_BIN_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            build::test_victims()?;
-            build::programs()?
-        }
-    };
+    let programs = build::programs_and_victims()?;
     if let Some(only) = only {
         ensure!(CALLS.contains(&only), "{only} is not among the calls: {}", CALLS.join(", "));
     }

@@ -1,6 +1,5 @@
 //! Power cuts at random instants: what `tests/tests/power.rs` does in little.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -18,13 +17,7 @@ const CUTS_OF_A_DISK: u32 = 10;
 /// Something that was promised and is not there, is there by half, was sent without a yes, or arrived not once.
 pub fn prove(cuts: u32) -> Result<()> {
     setup::install_missing(&[setup::TO_BUILD, setup::TO_TEST])?;
-    let programs = match std::env::var_os("FORETRACE_BIN_DIR") {
-        Some(folder) => PathBuf::from(folder),
-        None => {
-            build::test_victims()?;
-            build::programs()?
-        }
-    };
+    let programs = build::programs_and_victims()?;
     println!(
         "{:>5} {:>15} {:>15} {:>13} {:>12} {:>10}",
         "cuts", "reports before", "answers before", "interrupted", "confirmed", "arrived"
