@@ -5,7 +5,7 @@
 //! Runs no program and asks no service, so that a sandboxed worker can do it that may read these files alone.
 //! Never guesses: an executable that was replaced while it ran has no version that could be looked up.
 
-use std::ffi::CStr;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -13,7 +13,6 @@ use std::path::Path;
 
 use foretrace_report::schema::Package;
 use memchr::memmem;
-use nix::dir::Dir;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
@@ -62,10 +61,11 @@ fn of_dpkg(root: &Path, exe: &str) -> Option<Package> {
     let finder = memmem::Finder::new(shortest);
     let folder = File::open(root.join(LISTS)).ok()?;
     let mut buffer = vec![0; BUFFER];
-    let entries = Dir::from_fd(folder.try_clone().ok()?.into()).ok()?;
-    let (name, architecture) = entries.into_iter().flatten().find_map(|entry| {
-        let package = entry.file_name().to_str().ok()?.strip_suffix(".list")?;
-        let list = content(&folder, entry.file_name(), &mut buffer)?;
+    let entries = fs::read_dir(root.join(LISTS)).ok()?;
+    let (name, architecture) = entries.flatten().find_map(|entry| {
+        let file = entry.file_name();
+        let package = file.to_str()?.strip_suffix(".list")?;
+        let list = content(&folder, &file, &mut buffer)?;
         finder.find(list)?;
         names.iter().any(|name| lists(list, name)).then(|| match package.split_once(':') {
             Some((name, architecture)) => (name.to_owned(), Some(architecture.to_owned())),
@@ -152,7 +152,7 @@ fn version(status: &str, name: &str, architecture: Option<&str>) -> Option<Strin
 }
 
 // What is in a file of a folder, by as few calls as can be: there are a thousand lists, most of a page or two.
-fn content<'b>(folder: &File, name: &CStr, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+fn content<'b>(folder: &File, name: &OsStr, buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
     let file = openat(folder, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let mut file = File::from(file);
     let mut filled = file.read(buffer).ok()?;
