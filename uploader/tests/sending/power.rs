@@ -7,7 +7,6 @@ use std::time::Instant;
 use foretrace_report::ReportId;
 use foretrace_report::receipt::DeliveryState;
 use foretrace_tests::disk::Disk;
-use nix::unistd::geteuid;
 
 use crate::killed::all_arrived_and_repetitions_are_counted;
 use crate::resume::{our_server, started};
@@ -76,9 +75,6 @@ fn cut_power(settings: &str) -> Survived {
 
 #[test]
 fn no_power_cut_loses_a_report_or_has_our_server_store_it_twice() {
-    if !geteuid().is_root() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(our_server());
     let (_server, address) = started(command.args(["--listen", "127.0.0.1:0", "--data"]).arg(folder.path()));
@@ -90,9 +86,6 @@ fn no_power_cut_loses_a_report_or_has_our_server_store_it_twice() {
 
 #[test]
 fn elsewhere_every_repetition_after_a_power_cut_was_announced_as_doubtful() {
-    if !geteuid().is_root() {
-        return;
-    }
     let server = Server::start([]);
     let survived = cut_power(&format!("[Upload]\nProtocol=socorro\nUrl={}\n", server.url()));
     all_arrived_and_repetitions_are_counted(&server, &survived.world, &survived.ids);
