@@ -107,23 +107,32 @@ fn joined(names: &[String]) -> Option<String> {
 
 // The most telling word for a frame: its function, its line, its place in a module, its address.
 fn name(frame: &Frame) -> String {
-    if let Some(function) = frame.function.as_deref().filter(|function| !function.is_empty()) {
-        // The C library's own word for a function that it calls itself, which only its debug symbols tell.
-        let public = function.strip_prefix("__GI_").filter(|plain| lists::matches(lists::PREFIXES, plain));
-        let normal = normalize(public.unwrap_or(function), frame.file.as_deref());
-        return match frame.file.as_deref().and_then(names::standard_module) {
-            Some(module) if !normal.contains("::") => format!("{module}::{normal}"),
-            _ => normal,
-        };
+    if let Some(function) = function(frame) {
+        return function;
     }
     if let (Some(file), Some(line)) = (&frame.file, frame.line) {
         return format!("{}#{line}", base_name(file));
     }
     match (&frame.module, &frame.offset) {
         (Some(module), Some(offset)) => format!("{}@{offset}", base_name(module)),
-        (Some(module), None) => base_name(module).into(),
+        (Some(module), None) => base_name(module).trim().into(),
         (None, _) => format!("@{}", frame.ip),
     }
+}
+
+// None also where the rules leave nothing of a name: what a hostile file calls its functions.
+fn function(frame: &Frame) -> Option<String> {
+    let function = frame.function.as_deref()?;
+    // The C library's own word for a function that it calls itself, which only its debug symbols tell.
+    let public = function.strip_prefix("__GI_").filter(|plain| lists::matches(lists::PREFIXES, plain));
+    let normal = normalize(public.unwrap_or(function), frame.file.as_deref());
+    if normal.trim().is_empty() {
+        return None;
+    }
+    Some(match frame.file.as_deref().and_then(names::standard_module) {
+        Some(module) if !normal.contains("::") => format!("{module}::{normal}"),
+        _ => normal,
+    })
 }
 
 fn base_name(path: &str) -> &str {

@@ -274,6 +274,13 @@ fn the_telling_frame_is_the_one_that_a_signature_ends_with() {
     assert_eq!(telling(&[nameless(None, 0x1000, None)]), None);
 }
 
+#[test]
+fn a_name_of_which_nothing_is_left_is_no_name() {
+    assert_eq!(of(11, &[frame(" (<", Some(RUST))]), "lib.rs#7");
+    assert_eq!(of(11, &[frame(" (<", None)]), "@0x1000");
+    assert_eq!(of(11, &[nameless(Some("/ "), 0x1000, None)]), "EMPTY: no frame data available; SIGSEGV");
+}
+
 mod hostile {
     use super::*;
     use proptest::prelude::*;
