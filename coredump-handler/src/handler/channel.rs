@@ -268,8 +268,8 @@ pub enum Progress {
     At(Stage),
     /// A descriptor that another worker would need, should this one fail. The number says what it is.
     Keep(u32),
-    /// Nothing more is needed of the process.
-    Release,
+    /// Nothing more is needed of the process, which has so many threads.
+    Release(u32),
     /// What the crash has in common with others; it waits for [`Told::Go`] before it does more.
     Same(CrashKey),
     /// What the journal is told of the program's package: name, version and a JSON object, a line each.
@@ -294,7 +294,7 @@ impl Record for Progress {
             }
             Progress::At(stage) => (1, u64::from(*stage as u32), ""),
             Progress::Keep(number) => (2, u64::from(*number), ""),
-            Progress::Release => (3, 0, ""),
+            Progress::Release(threads) => (3, u64::from(*threads), ""),
             Progress::Done(what, signature) => (4, *what as u64, signature.as_str()),
             Progress::Failed(why) => (5, 0, why.as_str()),
             Progress::Package(lines) => (7, 0, lines.as_str()),
@@ -316,7 +316,7 @@ impl Record for Progress {
         Some(match word(bytes, 0)? {
             1 => Progress::At(*Stage::ALL.get(number)?),
             2 => Progress::Keep(u32::try_from(number).ok()?),
-            3 => Progress::Release,
+            3 => Progress::Release(u32::try_from(number).ok()?),
             4 => Progress::Done(*KINDS.iter().find(|kind| **kind as usize == number)?, text()),
             5 => Progress::Failed(text()),
             6 => Progress::Same(text().parse().ok()?),
@@ -407,7 +407,7 @@ mod tests {
         for progress in [
             Progress::At(Stage::Assembly),
             Progress::Keep(8),
-            Progress::Release,
+            Progress::Release(500),
             Progress::Same(CrashKey::new(b"/bin/a", b"main")),
             Progress::Done(Kind::Panic, "a | b".into()),
             Progress::Failed("no".into()),
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn records_of_another_size_or_number_are_refused() {
         let (one, other) = Channel::pair().unwrap();
-        one.send(&Progress::Release, None).unwrap();
+        one.send(&Progress::Release(1), None).unwrap();
         assert!(other.receive::<Question>().is_err());
         assert_eq!(Question::decode(&words([1, 9999, 0])), None);
         assert_eq!(Question::decode(&words([6, 1, 0])), None);

@@ -2,7 +2,7 @@
 //!
 //! While its first report is made it stands still a little longer. To give gigabytes back takes the kernel a processor
 //! for hundreds of milliseconds, and a report that is made beside that waits for the other one. Whatever the worker
-//! and the disk do, it is let go after [`LONGEST`]. Never reads anything, and never decides what is needed of the process.
+//! and the disk do, it is let go after [`longest`]. Never reads anything, and never decides what is needed of the process.
 
 use std::fs::File;
 use std::sync::mpsc;
@@ -14,8 +14,12 @@ use foretrace_store::slots::Slot;
 use super::child;
 use crate::journal;
 
-/// How long a process of which nothing more is needed waits for its report.
-pub const LONGEST: Duration = Duration::from_millis(10);
+/// How long a process of which nothing more is needed waits for its report: 10 ms, and what it takes to write down its
+/// threads, however many there are said to be.
+pub fn longest(threads: u32) -> Duration {
+    const MOST: Duration = Duration::from_millis(40);
+    (Duration::from_millis(10) + Duration::from_micros(30) * threads).min(MOST)
+}
 
 /// What keeps a crashed process from its end. Dropped, it lets it go.
 pub struct Grip {
@@ -74,6 +78,13 @@ mod tests {
             gone.load(Ordering::SeqCst)
         });
         (during, gone.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn a_process_with_threads_is_held_longer_but_not_for_as_many_as_it_says() {
+        assert_eq!(longest(1), Duration::from_micros(10_030));
+        assert_eq!(longest(500), Duration::from_millis(25));
+        assert_eq!(longest(u32::MAX), Duration::from_millis(40));
     }
 
     #[test]

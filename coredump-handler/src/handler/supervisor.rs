@@ -385,8 +385,10 @@ impl Supervisor<'_> {
                     Some((Progress::Keep(number), Some(file))) => self.keep(number, file),
                     Some((Progress::Package(lines), _)) => self.package = Some(lines),
                     Some((Progress::Keep(_), None)) => bail!("it sent nothing to keep"),
-                    Some((Progress::Release, _)) if self.plan.wants_core() => self.head.give_up(),
-                    Some((Progress::Release, _)) => self.standing = Some(Instant::now() + hold::LONGEST),
+                    Some((Progress::Release(_), _)) if self.plan.wants_core() => self.head.give_up(),
+                    Some((Progress::Release(threads), _)) => {
+                        self.standing = Some(Instant::now() + hold::longest(threads));
+                    }
                     Some((Progress::Same(key), _)) if self.is_wanted(key) => {
                         // Should it be dead, its closed channel says so.
                         let _ = attempt.channel.send(&Told::Go, None);

@@ -185,10 +185,24 @@ impl Worker<'_> {
 
     // A part of the process, or a problem.
     fn part(&mut self, part: Part) -> Option<Vec<u8>> {
-        if let Some(known) = self.task.known(part) {
-            return Some(known);
+        let asked = self.ask_for(part);
+        self.had(asked)
+    }
+
+    // Has the broker read a part while other things are done; nothing else may be asked of it until that was had.
+    fn ask_for(&self, part: Part) -> Asked {
+        match self.task.known(part) {
+            Some(known) => Asked::Known(known),
+            None => Asked::Sent(part, self.task.begin(&Question::Part(part))),
         }
-        match self.task.ask(Question::Part(part)) {
+    }
+
+    fn had(&mut self, asked: Asked) -> Option<Vec<u8>> {
+        let (part, sent) = match asked {
+            Asked::Known(known) => return Some(known),
+            Asked::Sent(part, sent) => (part, sent),
+        };
+        match sent.and_then(|()| self.task.answer()) {
             Ok((content, _)) => Some(content),
             Err(Refusal::NoProcess) => None,
             Err(error) => {
@@ -237,6 +251,13 @@ impl Worker<'_> {
     }
 }
 
+// A part of the process on its way.
+enum Asked {
+    // An earlier worker's broker left it.
+    Known(Vec<u8>),
+    Sent(Part, Result<(), Refusal>),
+}
+
 type Answered = Result<(Vec<u8>, Option<OwnedFd>), Refusal>;
 
 // Why the broker gave nothing.
@@ -256,9 +277,13 @@ enum Refusal {
 
 impl Task<'_> {
     fn ask(&self, question: Question) -> Answered {
-        let broker = self.broker.as_ref().ok_or(Refusal::NoProcess)?;
-        broker.send(&question, None).map_err(|_| Refusal::Broken)?;
+        self.begin(&question)?;
         self.answer()
+    }
+
+    fn begin(&self, question: &Question) -> Result<(), Refusal> {
+        let broker = self.broker.as_ref().ok_or(Refusal::NoProcess)?;
+        broker.send(question, None).map_err(|_| Refusal::Broken)
     }
 
     fn answer(&self) -> Answered {

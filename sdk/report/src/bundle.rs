@@ -80,18 +80,18 @@ pub enum BundleError {
 pub struct BundleWriter<W: Write + Seek> {
     zip: zip::ZipWriter<W>,
     parts: Vec<Part>,
-    level: i64,
+    hasty: bool,
 }
 
 impl<W: Write + Seek> BundleWriter<W> {
     /// Starts a bundle in `sink`.
     pub fn new(sink: W) -> Self {
-        BundleWriter { zip: zip::ZipWriter::new(sink), parts: Vec::new(), level: LEVEL }
+        BundleWriter { zip: zip::ZipWriter::new(sink), parts: Vec::new(), hasty: false }
     }
 
     /// The same, made in less time and larger: for a bundle that another one soon replaces.
     pub fn hasty(self) -> Self {
-        BundleWriter { level: HASTY_LEVEL, ..self }
+        BundleWriter { hasty: true, ..self }
     }
 
     /// The parts added so far.
@@ -136,7 +136,12 @@ impl<W: Write + Seek> BundleWriter<W> {
         self.start(REPORT)?;
         // Thousands of threads are tens of megabytes of text: it is never held whole.
         let mut text = BufWriter::with_capacity(1 << 16, &mut self.zip);
-        serde_json::to_writer_pretty(&mut text, &report).map_err(|error| match error.is_io() {
+        let written = match self.hasty {
+            true => serde_json::to_writer(&mut text, &report),
+            // For whoever unzips it and looks.
+            false => serde_json::to_writer_pretty(&mut text, &report),
+        };
+        written.map_err(|error| match error.is_io() {
             true => BundleError::from(std::io::Error::from(error)),
             false => error.into(),
         })?;
@@ -149,7 +154,7 @@ impl<W: Write + Seek> BundleWriter<W> {
     fn start(&mut self, name: &str) -> Result<(), BundleError> {
         let options = SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Deflated)
-            .compression_level(Some(self.level))
+            .compression_level(Some(if self.hasty { HASTY_LEVEL } else { LEVEL }))
             .last_modified_time(zip::DateTime::default())
             .unix_permissions(0o600);
         Ok(self.zip.start_file(name, options)?)

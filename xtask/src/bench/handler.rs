@@ -89,72 +89,90 @@ pub fn measure(options: &Options) -> Result<Vec<Row>> {
 }
 
 fn sizes(world: &Installed, victim: &Path, rounds: usize, quick: bool) -> Result<Vec<Row>> {
-    let mut sizes = vec![16, 256, GIBIBYTE];
+    let resident = |mebibytes, most| {
+        let shape = Shape { resident: mebibytes, ..Shape::default() };
+        Case { name: format!("{mebibytes} MiB resident"), shape, most }
+    };
+    let mut cases = vec![resident(16, None), resident(256, None), resident(GIBIBYTE, None)];
     if !quick {
-        sizes.push(8 * GIBIBYTE);
+        cases.push(resident(8 * GIBIBYTE, Some(1.5)));
     }
-    let mut rows = Vec::new();
-    let mut ready = Vec::new();
-    for size in &sizes {
-        say(&format!("{size} MiB resident, {rounds} kills and {rounds} crashes, alternating"));
-        let shape = Shape { resident: *size, ..Shape::default() };
-        ready.push(measure_shape(world, victim, shape, rounds, &format!("{size} MiB resident"), &mut rows)?);
-    }
-    if let [first, .., last] = ready.as_slice() {
-        let what = format!("report complete: {} MiB ÷ {} MiB", sizes[sizes.len() - 1], sizes[0]);
-        rows.push(Row::from_samples(what, "×", Some(Bar::AtMost(1.5)), vec![last / first]));
-    }
-    Ok(rows)
+    compare(world, victim, rounds, &cases)
 }
 
 fn shapes(world: &Installed, victim: &Path, rounds: usize) -> Result<Vec<Row>> {
     let small = Shape { resident: 16, ..Shape::default() };
+    let case = |name: &str, shape, most| Case { name: name.to_owned(), shape, most };
+    let sparse = Shape { reserved: 16 * GIBIBYTE, ..small };
+    let threads = Shape { threads: 500, ..small };
     let cases = [
-        ("16 MiB resident again", small, None),
-        ("16 GiB mapped, one page touched", Shape { reserved: 16 * GIBIBYTE, ..small }, Some(1.5)),
-        ("500 threads with stacks of 8 MiB", Shape { threads: 500, ..small }, Some(5.0)),
+        case("16 MiB resident again", small, None),
+        case("16 GiB mapped, one page touched", sparse, Some(1.5)),
+        case("500 threads with stacks of 8 MiB", threads, Some(5.0)),
     ];
-    let mut rows = Vec::new();
-    let mut first = None;
-    for (name, shape, most) in cases {
-        say(&format!("{name}, {rounds} kills and {rounds} crashes, alternating"));
-        let ready = measure_shape(world, victim, shape, rounds, name, &mut rows)?;
-        let base = *first.get_or_insert(ready);
-        if let Some(most) = most {
-            let what = format!("report complete: {name} ÷ 16 MiB");
-            rows.push(Row::from_samples(what, "×", Some(Bar::AtMost(most)), vec![ready / base]));
-        }
-    }
-    Ok(rows)
+    compare(world, victim, rounds, &cases)
 }
 
-// Adds the rows of one shape and returns the median of its reports' times.
-fn measure_shape(
-    world: &Installed,
-    victim: &Path,
+// What is compared with the first of its kind.
+struct Case {
+    name: String,
     shape: Shape,
-    rounds: usize,
-    name: &str,
-    rows: &mut Vec<Row>,
-) -> Result<f64> {
-    let (mut killed, mut gone, mut ready, mut excess) = (vec![], vec![], vec![], vec![]);
+    // How much longer its report may take.
+    most: Option<f64>,
+}
+
+#[derive(Default)]
+struct Samples {
+    killed: Vec<f64>,
+    gone: Vec<f64>,
+    excess: Vec<f64>,
+    ready: Vec<f64>,
+    page: Vec<f64>,
+}
+
+// Each round has every case once, a kill and a crash, so that what slows the machine down slows them all down.
+fn compare(world: &Installed, victim: &Path, rounds: usize, cases: &[Case]) -> Result<Vec<Row>> {
+    let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+    say(&format!("{rounds} rounds, each with a kill and a crash of: {}", names.join("; ")));
+    let mut all: Vec<Samples> = cases.iter().map(|_| Samples::default()).collect();
     for _ in 0..rounds {
-        interrupt::check()?;
-        let kill = time_kill(victim, &world.work("ledger"), shape)?;
-        let crash = time_crash(world, victim, shape)?;
-        killed.push(kill);
-        gone.push(crash.gone);
-        ready.push(crash.ready);
-        excess.push(crash.gone - 1.05 * kill);
+        for (case, samples) in cases.iter().zip(&mut all) {
+            interrupt::check()?;
+            // The handler of the crash before still looks up lines: on this one's processors.
+            world.wait_for_handlers()?;
+            let kill = time_kill(victim, &world.work("ledger"), case.shape)?;
+            let crash = time_crash(world, victim, case.shape)?;
+            samples.page.push(kill.page);
+            samples.killed.push(kill.gone);
+            samples.gone.push(crash.gone);
+            samples.excess.push(crash.gone - 1.05 * kill.gone);
+            samples.ready.push(crash.ready);
+        }
     }
+    let base = all.first().map(|first| first.ready.clone()).unwrap_or_default();
+    Ok(cases.iter().zip(all).flat_map(|(case, samples)| rows(case, samples, &base)).collect())
+}
+
+fn rows(case: &Case, samples: Samples, base: &[f64]) -> Vec<Row> {
+    let name = &case.name;
     // 60 µs a thread, the first one included.
-    let allowed = 25.0 + 0.06 * (shape.threads + 1) as f64;
-    rows.push(Row::from_samples(format!("SIGKILL to process gone, {name}"), "ms", None, killed));
-    rows.push(Row::from_samples(format!("fault to process gone, {name}"), "ms", None, gone));
-    let what = format!("… less 1.05 × SIGKILL of the same round, {name}");
-    rows.push(Row::from_samples(what, "ms", Some(Bar::AtMost(allowed)), excess));
-    let row = Row::from_samples(format!("fault to report complete and synced, {name}"), "ms", None, ready);
-    let median = row.median;
-    rows.push(row);
-    Ok(median)
+    let allowed = Bar::AtMost(25.0 + 0.06 * (case.shape.threads + 1) as f64);
+    let ratios = samples.ready.iter().zip(base).map(|(ready, base)| ready / base).collect();
+    let mut rows = vec![
+        Row::from_samples(format!("a new page of another program, {name}"), "µs", None, samples.page),
+        Row::from_samples(format!("SIGKILL to process gone, {name}"), "ms", None, samples.killed),
+        Row::from_samples(format!("fault to process gone, {name}"), "ms", None, samples.gone),
+        Row::from_samples(
+            format!("… less 1.05 × SIGKILL of the same round, {name}"),
+            "ms",
+            Some(allowed),
+            samples.excess,
+        ),
+        Row::from_samples(format!("fault to report complete and synced, {name}"), "ms", None, samples.ready),
+    ];
+    if let Some(most) = case.most {
+        let what = format!("… ÷ that of 16 MiB in the same round, {name}");
+        rows.push(Row::from_samples(what, "×", Some(Bar::AtMost(most)), ratios));
+    }
+    rows
 }

@@ -70,7 +70,10 @@ impl Worker<'_> {
         }
 
         self.at(Stage::Head);
+        // Thousands of threads' names take the broker as long as their notes take the kernel.
+        let names = self.ask_for(Part::Threads);
         held.head = self.head();
+        held.names = self.had(names).as_deref().map(thread_names).unwrap_or_default();
         if let (false, Some(head)) = (problems.is_empty(), &held.head) {
             let text = held.maps_text.take().unwrap_or_default();
             (held.maps, problems) = maps::parse_around(&text, &head.stack_pointers());
@@ -104,7 +107,8 @@ impl Worker<'_> {
         self.state(&mut held, cpuinfo.as_deref(), until);
         self.surroundings(&mut held, until);
         self.attached_files();
-        self.tell(&Progress::Release, None);
+        let threads = held.head.as_ref().map_or(1, |head| head.threads.len());
+        self.tell(&Progress::Release(u32::try_from(threads).unwrap_or(u32::MAX)), None);
         Some(held)
     }
 
@@ -287,9 +291,6 @@ impl Worker<'_> {
     }
 
     fn stacks(&mut self, held: &mut Held, memory: &dyn Memory) {
-        if let Some(names) = self.part(Part::Threads) {
-            held.names = thread_names(&names);
-        }
         if let (Some(head), true) = (&held.head, self.task.effort.memory) {
             let (stacks, problems) = stack::copy(head, &held.maps, memory, &stack::Limits::default());
             held.stacks = stacks;

@@ -4,6 +4,7 @@
 //! becoming readable; the report is complete when its directory appears under its final name.
 
 use std::fs;
+use std::hint::black_box;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,20 +37,44 @@ pub struct Crash {
     pub ready: f64,
 }
 
-/// From SIGKILL to the process's end, in milliseconds.
+/// A victim that was killed.
+#[derive(Clone, Copy, Debug)]
+pub struct Kill {
+    /// From SIGKILL to its end, in milliseconds.
+    pub gone: f64,
+    /// What a page cost that this program touched for the first time while the victim had its memory, in microseconds:
+    /// what new memory costs the handler as well.
+    pub page: f64,
+}
+
+/// From SIGKILL to the process's end.
 ///
 /// # Errors
 /// A victim that cannot be started or does not end.
-pub fn time_kill(victim: &Path, ledger_file: &Path, shape: Shape) -> Result<f64> {
+pub fn time_kill(victim: &Path, ledger_file: &Path, shape: Shape) -> Result<Kill> {
     let mut child = start(victim, ledger_file, shape, "wait")?;
     let handle = open_pidfd(&child)?;
     wait_until_touched(ledger_file)?;
+    let page = time_new_pages();
     let t0 = now();
     child.kill()?;
     wait_for_end(&handle)?;
     let t1 = now();
     child.wait()?;
-    Ok((t1 - t0) * 1e3)
+    Ok(Kill { gone: (t1 - t0) * 1e3, page })
+}
+
+// As many pages as the handler gets until a report is published: microseconds for one.
+fn time_new_pages() -> f64 {
+    const PAGES: usize = 400;
+    const PAGE: usize = 4096;
+    let t0 = now();
+    // Beyond what the allocator keeps: new from the kernel.
+    let mut memory = vec![0_u8; PAGES * PAGE];
+    memory.iter_mut().step_by(PAGE).for_each(|page| *page = 1);
+    let t1 = now();
+    drop(black_box(memory));
+    (t1 - t0) * 1e6 / PAGES as f64
 }
 
 /// From the fault to the process's end and to its report.
