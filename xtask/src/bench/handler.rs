@@ -127,7 +127,7 @@ struct Samples {
     gone: Vec<f64>,
     excess: Vec<f64>,
     ready: Vec<f64>,
-    page: Vec<f64>,
+    other: Vec<f64>,
 }
 
 // Each round has every case once, a kill and a crash, so that what slows the machine down slows them all down.
@@ -140,39 +140,47 @@ fn compare(world: &Installed, victim: &Path, rounds: usize, cases: &[Case]) -> R
             interrupt::check()?;
             // The handler of the crash before still looks up lines: on this one's processors.
             world.wait_for_handlers()?;
-            let kill = time_kill(victim, &world.work("ledger"), case.shape)?;
+            let kill = time_kill(world, victim, case.shape)?;
             let crash = time_crash(world, victim, case.shape)?;
-            samples.page.push(kill.page);
+            samples.other.push(kill.other);
             samples.killed.push(kill.gone);
             samples.gone.push(crash.gone);
             samples.excess.push(crash.gone - 1.05 * kill.gone);
             samples.ready.push(crash.ready);
         }
     }
-    let base = all.first().map(|first| first.ready.clone()).unwrap_or_default();
-    Ok(cases.iter().zip(all).flat_map(|(case, samples)| rows(case, samples, &base)).collect())
+    let Some(base) = all.first() else { return Ok(Vec::new()) };
+    Ok(cases.iter().zip(&all).flat_map(|(case, samples)| rows(case, samples, base)).collect())
 }
 
-fn rows(case: &Case, samples: Samples, base: &[f64]) -> Vec<Row> {
+fn rows(case: &Case, samples: &Samples, base: &Samples) -> Vec<Row> {
     let name = &case.name;
     // 60 µs a thread, the first one included.
     let allowed = Bar::AtMost(25.0 + 0.06 * (case.shape.threads + 1) as f64);
-    let ratios = samples.ready.iter().zip(base).map(|(ready, base)| ready / base).collect();
+    let row = |what: &str, bar, samples: &Vec<f64>| {
+        Row::from_samples(format!("{what}, {name}"), "ms", bar, samples.clone())
+    };
     let mut rows = vec![
-        Row::from_samples(format!("a new page of another program, {name}"), "µs", None, samples.page),
-        Row::from_samples(format!("SIGKILL to process gone, {name}"), "ms", None, samples.killed),
-        Row::from_samples(format!("fault to process gone, {name}"), "ms", None, samples.gone),
-        Row::from_samples(
-            format!("… less 1.05 × SIGKILL of the same round, {name}"),
-            "ms",
-            Some(allowed),
-            samples.excess,
-        ),
-        Row::from_samples(format!("fault to report complete and synced, {name}"), "ms", None, samples.ready),
+        row("another program, start to end", None, &samples.other),
+        row("SIGKILL to process gone", None, &samples.killed),
+        row("fault to process gone", None, &samples.gone),
+        row("… less 1.05 × SIGKILL of the same round", Some(allowed), &samples.excess),
+        row("fault to report complete and synced", None, &samples.ready),
     ];
     if let Some(most) = case.most {
-        let what = format!("… ÷ that of 16 MiB in the same round, {name}");
-        rows.push(Row::from_samples(what, "×", Some(Bar::AtMost(most)), ratios));
+        let slower = ratios(&samples.ready, &base.ready);
+        let machine = ratios(&samples.other, &base.other);
+        let beyond = ratios(&slower, &machine);
+        let mut ratio = |what: &str, bar, samples| {
+            rows.push(Row::from_samples(format!("{what}, {name}"), "×", bar, samples));
+        };
+        ratio("… ÷ that of 16 MiB in the same round", Some(Bar::AtMost(most)), slower);
+        ratio("another program ÷ that with 16 MiB in the same round", None, machine);
+        ratio("… the report's ratio ÷ that", None, beyond);
     }
     rows
+}
+
+fn ratios(of: &[f64], to: &[f64]) -> Vec<f64> {
+    of.iter().zip(to).map(|(of, to)| of / to).collect()
 }

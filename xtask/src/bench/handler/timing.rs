@@ -4,7 +4,6 @@
 //! becoming readable; the report is complete when its directory appears under its final name.
 
 use std::fs;
-use std::hint::black_box;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use foretrace_tests::command::run;
 use foretrace_tests::ledger;
 use foretrace_tests::world::Installed;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -42,39 +42,29 @@ pub struct Crash {
 pub struct Kill {
     /// From SIGKILL to its end, in milliseconds.
     pub gone: f64,
-    /// What a page cost that this program touched for the first time while the victim had its memory, in microseconds:
-    /// what new memory costs the handler as well.
-    pub page: f64,
+    /// From the start to the end of a program that has nothing to do with it, while it had its memory, in milliseconds: what
+    /// the machine itself has become slower by.
+    pub other: f64,
 }
 
 /// From SIGKILL to the process's end.
 ///
 /// # Errors
 /// A victim that cannot be started or does not end.
-pub fn time_kill(victim: &Path, ledger_file: &Path, shape: Shape) -> Result<Kill> {
+pub fn time_kill(world: &Installed, victim: &Path, shape: Shape) -> Result<Kill> {
+    let ledger_file = &world.work("ledger");
     let mut child = start(victim, ledger_file, shape, "wait")?;
     let handle = open_pidfd(&child)?;
     wait_until_touched(ledger_file)?;
-    let page = time_new_pages();
+    let begun = now();
+    run(world.coredump().arg("--version"))?.success()?;
+    let other = (now() - begun) * 1e3;
     let t0 = now();
     child.kill()?;
     wait_for_end(&handle)?;
     let t1 = now();
     child.wait()?;
-    Ok(Kill { gone: (t1 - t0) * 1e3, page })
-}
-
-// As many pages as the handler gets until a report is published: microseconds for one.
-fn time_new_pages() -> f64 {
-    const PAGES: usize = 400;
-    const PAGE: usize = 4096;
-    let t0 = now();
-    // Beyond what the allocator keeps: new from the kernel.
-    let mut memory = vec![0_u8; PAGES * PAGE];
-    memory.iter_mut().step_by(PAGE).for_each(|page| *page = 1);
-    let t1 = now();
-    drop(black_box(memory));
-    (t1 - t0) * 1e6 / PAGES as f64
+    Ok(Kill { gone: (t1 - t0) * 1e3, other })
 }
 
 /// From the fault to the process's end and to its report.
