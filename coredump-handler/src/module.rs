@@ -17,6 +17,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use foretrace_report::bundle::hex;
 use foretrace_report::schema::Problem;
 
 use crate::maps::Mapping;
@@ -324,12 +325,4 @@ fn place(headers: &Headers, first: &Mapping, following: &[&Mapping]) -> Option<P
         mapping.is_some_and(|m| m.executable && (m.inode == 0 || m.inode == first.inode))
     };
     headers.loads.iter().any(|load| load.executable && runs(load)).then_some(Placed { bias, end })
-}
-
-/// Bytes in hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-    bytes.iter().flat_map(digits).collect()
 }

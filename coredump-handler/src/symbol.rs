@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::Path;
 
+use foretrace_report::bundle::hex;
 use foretrace_report::schema::{Call, Frame, Trust};
 
 use crate::hands;
@@ -37,7 +38,7 @@ pub enum Detail {
 /// innermost first. `None` where the file is no debug information of the build-id, in hex.
 pub fn named_by(debug_file: File, build_id: &str, offsets: &[u64]) -> Option<Vec<Vec<Call>>> {
     let image = Image::from_file(debug_file)?;
-    if !image.build_ids().iter().any(|id| module::hex(id) == build_id) {
+    if !image.build_ids().iter().any(|id| hex(id) == build_id) {
         return None;
     }
     let shared = module::shared(&image, Path::new("/"), Places::System);

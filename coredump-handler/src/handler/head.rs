@@ -71,6 +71,8 @@ pub struct Collector {
     file: File,
     // The first bytes, for the sizes.
     start: Vec<u8>,
+    // As much as a pipe holds.
+    buffer: Box<[u8]>,
     length: u64,
     state: State,
 }
@@ -98,7 +100,15 @@ impl Collector {
     pub fn new(input: File) -> io::Result<Collector> {
         fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let file = File::from(memfd_create(c"foretrace-head", MFdFlags::MFD_CLOEXEC)?);
-        Ok(Collector { input: Some(input), file, start: Vec::new(), length: 0, state: State::Reading })
+        let buffer = vec![0; 64 << 10].into();
+        Ok(Collector {
+            input: Some(input),
+            file,
+            start: Vec::new(),
+            buffer,
+            length: 0,
+            state: State::Reading,
+        })
     }
 
     /// How far it is.
@@ -134,7 +144,6 @@ impl Collector {
 
     /// Takes what there is.
     pub fn advance(&mut self) {
-        let mut buffer = vec![0; 64 << 10];
         while self.state == State::Reading {
             let wanted = match size(&self.start) {
                 Size::AtLeast(bytes) if bytes as usize <= START => bytes,
@@ -148,11 +157,11 @@ impl Collector {
                 self.state = State::Whole;
                 break;
             }
-            let length = usize::try_from(wanted - self.length).unwrap_or(usize::MAX).min(buffer.len());
+            let length = usize::try_from(wanted - self.length).unwrap_or(usize::MAX).min(self.buffer.len());
             let Some(input) = &mut self.input else { break };
-            match input.read(&mut buffer[..length]) {
+            match input.read(&mut self.buffer[..length]) {
                 Ok(0) => self.state = State::Cut,
-                Ok(count) => self.keep(&buffer[..count]),
+                Ok(count) => self.keep(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => self.state = State::Cut,
@@ -179,7 +188,9 @@ impl Collector {
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    // What the first `count` bytes of the buffer hold.
+    fn keep(&mut self, count: usize) {
+        let bytes = &self.buffer[..count];
         if self.file.write_all_at(bytes, self.length).is_err() {
             self.state = State::Cut;
             return;

@@ -9,9 +9,10 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use flate2::Crc;
+use foretrace_report::bundle::hex;
 
+use super::Section;
 use super::image::Image;
-use super::{Section, hex};
 
 const LINK_LIMIT: usize = 8192;
 pub(super) const DEBUG_DIRECTORY: &str = "/usr/lib/debug";

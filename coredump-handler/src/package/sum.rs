@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
+use foretrace_report::bundle::hex;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
@@ -45,5 +46,5 @@ fn digest<D: Digest>(file: &File, until: Instant) -> Option<String> {
             }
         }
     }
-    Some(sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(&sum.finalize()))
 }
