@@ -39,6 +39,8 @@ pub struct Collected {
     pub signature: String,
     /// The minidump, where one could be made.
     pub minidump: Option<Vec<u8>>,
+    /// Its sha256 in hex, where somebody has worked it out already.
+    pub minidump_sha256: Option<String>,
     /// Each ring that was believed, under the name of its source (such as `ring-1234`).
     pub trails: Vec<(String, Snapshot)>,
     /// Further parts by their full name in the bundle (`process/status`, `system/os-release`, `logs/kmsg`), each of
@@ -65,6 +67,7 @@ impl Collected {
             threads: Vec::new(),
             signature: String::new(),
             minidump: None,
+            minidump_sha256: None,
             trails: Vec::new(),
             parts: Vec::new(),
             problems: Vec::new(),
@@ -130,7 +133,7 @@ pub fn assemble<T: Serialize, W: Write + Seek>(
     let mut annotations = Vec::new();
 
     if let Some(minidump) = &collected.minidump {
-        bundle.add(MINIDUMP, minidump)?;
+        bundle.add_with_sha256(MINIDUMP, minidump, collected.minidump_sha256.as_deref())?;
     }
     for (source, snapshot) in &collected.trails {
         losses.recorded = losses.recorded.saturating_add(snapshot.recorded);
@@ -179,6 +182,15 @@ struct Bundle<'e, W: Write + Seek> {
 impl<W: Write + Seek> Bundle<'_, W> {
     // A stream's name comes from a ring: one that the layout forbids costs that stream, not the report.
     fn add(&mut self, name: &str, content: &[u8]) -> Result<(), BundleError> {
+        self.add_with_sha256(name, content, None)
+    }
+
+    fn add_with_sha256(
+        &mut self,
+        name: &str,
+        content: &[u8],
+        sha256: Option<&str>,
+    ) -> Result<(), BundleError> {
         let part = name.split(['/', '.']).next().unwrap_or(name);
         if let Some(why) = class_of(name).and_then(|class| self.extent.lacks(class)) {
             let what = format!("left out, because the report could not be written with it: {why}");
@@ -192,7 +204,11 @@ impl<W: Write + Seek> Bundle<'_, W> {
             self.problems.push(Problem::new(part, format!("{name} was there twice; the first was kept")));
             return Ok(());
         }
-        match self.writer.add(name, content) {
+        let added = match sha256 {
+            Some(known) => self.writer.add_with_sha256(name, content, known),
+            None => self.writer.add(name, content),
+        };
+        match added {
             Err(refused @ BundleError::Name(_)) => {
                 self.problems.push(Problem::new(part, refused.to_string()));
                 Ok(())

@@ -26,6 +26,7 @@ mod sum;
 pub use inside::Claim;
 pub use modified::{Comparison, modified};
 pub use sum::Sum;
+pub(crate) use sum::sha256;
 
 const LISTS: &str = "var/lib/dpkg/info";
 const STATUS: &str = "var/lib/dpkg/status";

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use foretrace_report::Report;
-use foretrace_report::bundle::{BundleReader, Limits};
+use foretrace_report::bundle::{BundleReader, Limits, REPORT, hex};
 use foretrace_ring::Trail;
 use foretrace_ring::trail::{Event, Value};
+use sha2::{Digest, Sha256};
 
 use crate::ledger::Account;
 use crate::world::World;
@@ -40,7 +41,7 @@ impl Evidence {
     /// Opens a bundle file.
     ///
     /// # Errors
-    /// No bundle.
+    /// No bundle, or a part of another size or sum than the report says.
     pub fn read(bundle: &Path) -> Result<Evidence> {
         let mut reader = BundleReader::open(File::open(bundle)?, Limits::default())?;
         let report = reader.report()?;
@@ -49,6 +50,15 @@ impl Evidence {
             .into_iter()
             .map(|name| Ok((name.clone(), reader.part(&name)?)))
             .collect::<Result<Vec<_>>>()?;
+        for (name, content) in parts.iter().filter(|(name, _)| name != REPORT) {
+            let said = report.parts.iter().find(|part| part.name == *name);
+            let said = said.with_context(|| format!("{name} is not in the report's list"))?;
+            let (bytes, sha256) = (content.len() as u64, hex(&Sha256::digest(content)));
+            ensure!(
+                (bytes, &sha256) == (said.bytes, &said.sha256),
+                "{name} is not what the report says: {said:?}"
+            );
+        }
         let metadata =
             parts.iter().find(|(name, _)| name.starts_with("trace/") && name.ends_with("/metadata"));
         let trail = match metadata {

@@ -47,6 +47,27 @@ fn minidump_processor_finds_threads_reason_address_and_modules() -> Result<()> {
     Ok(())
 }
 
+// Opening it compares each part with the sum that the report gives, and large ones are summed up by another process.
+#[test]
+fn hundreds_of_threads_have_their_names_stacks_and_one_minidump_that_is_what_the_report_says() -> Result<()> {
+    const THREADS: usize = 300;
+    let world = Installed::new()?;
+    let book = world.work("ledger");
+    ledger::create(&book, 1)?;
+    let mut victim = Command::new(built_programs()?.join("weight"));
+    victim.arg("1").arg(book).args(["crash", "0", &THREADS.to_string()]);
+    let evidence = Evidence::open(&world, &world.crash(&mut victim)?)?;
+    let report = &evidence.report;
+    ensure!(report.problems.is_empty(), "{:?}", report.problems);
+    ensure!(report.threads.len() == THREADS + 1, "{} threads", report.threads.len());
+    let bare = report.threads.iter().find(|thread| thread.name != "weight" || thread.frames.is_empty());
+    ensure!(bare.is_none(), "{bare:?}");
+    let minidump = evidence.parts.iter().find(|(name, _)| name == "minidump.dmp");
+    let bytes = minidump.context("no minidump")?.1.len();
+    ensure!(bytes > THREADS * 4096, "a minidump of {bytes} bytes");
+    Ok(())
+}
+
 #[test]
 fn the_crashed_threads_functions_equal_gdbs_on_a_core_of_the_same_victim() -> Result<()> {
     let world = Installed::new()?;

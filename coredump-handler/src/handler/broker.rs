@@ -1,5 +1,5 @@
 //! The broker: the hands of a worker that has no rights. It answers numeric questions about one process, opens what
-//! that process could open, and parses nothing.
+//! that process could open, and parses nothing. What the worker gives it the sum of is arithmetic, no more.
 //!
 //! It is no longer root: the worker's own user with the six capabilities that this takes (`privileges`).
 //!
@@ -9,10 +9,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use super::channel::{Answer, Channel, Question};
 use super::locker::Locker;
 use super::logs;
+use crate::package::sha256;
 use crate::process::{MappingRefused, Process};
 use crate::surroundings::is_unit_name;
 
@@ -20,6 +24,11 @@ use crate::surroundings::is_unit_name;
 pub const JOURNAL: u32 = 1000;
 /// See [`JOURNAL`].
 pub const KERNEL_LOG: u32 = 1001;
+/// See [`JOURNAL`].
+pub const DIGEST: u32 = 1002;
+
+/// A file whose sum takes longer has none.
+const DIGEST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whom the broker serves, and what it may give.
 pub struct Broker<'a> {
@@ -47,8 +56,8 @@ impl Broker<'_> {
         if ready.is_err() {
             return 1;
         }
-        while let Ok(Some((question, _))) = self.channel.receive::<Question>() {
-            let (answer, descriptor) = self.answer(question);
+        while let Ok(Some((question, given))) = self.channel.receive::<Question>() {
+            let (answer, descriptor) = self.answer(question, given.map(File::from));
             if self.channel.send(&answer, descriptor.as_ref().map(AsFd::as_fd)).is_err() {
                 break;
             }
@@ -64,7 +73,7 @@ impl Broker<'_> {
         ]
     }
 
-    fn answer(&mut self, question: Question) -> (Answer, Option<File>) {
+    fn answer(&mut self, question: Question, given: Option<File>) -> (Answer, Option<File>) {
         let content = match question {
             Question::Part(part) if part.reads_memory() && !self.memory => return refused(libc::EPERM),
             Question::Part(part) => (part as u32, self.process.read(part)),
@@ -81,6 +90,7 @@ impl Broker<'_> {
             }
             Question::KernelLog if !self.kernel_log => return refused(libc::EPERM),
             Question::KernelLog => (KERNEL_LOG, logs::kernel()),
+            Question::Digest => (DIGEST, digest(given)),
         };
         let (number, content) = content;
         match content.and_then(|content| self.locker.add(number, &content)) {
@@ -88,6 +98,16 @@ impl Broker<'_> {
             Err(error) => (refusal(&error), None),
         }
     }
+}
+
+// Whoever asks may have been taken over: nothing is read that could block, and nothing for long.
+fn digest(given: Option<File>) -> io::Result<Vec<u8>> {
+    let file = given.ok_or(io::ErrorKind::InvalidInput)?;
+    if fstatfs(&file)?.filesystem_type() != TMPFS_MAGIC || !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let sum = sha256(&file, Instant::now() + DIGEST_PATIENCE);
+    Ok(sum.ok_or(io::ErrorKind::TimedOut)?.into_bytes())
 }
 
 fn regular(file: Result<File, MappingRefused>) -> (Answer, Option<File>) {
@@ -114,5 +134,26 @@ fn refusal(error: &io::Error) -> Answer {
     match error.kind() {
         io::ErrorKind::TimedOut => Answer::Refused(libc::ETIMEDOUT),
         _ => Answer::Refused(error.raw_os_error().unwrap_or(libc::EIO)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn only_a_file_in_memory_is_summed_up() {
+        let mut file = File::from(memfd_create(c"part", MFdFlags::MFD_CLOEXEC).unwrap());
+        file.write_all(b"abc").unwrap();
+        let sum = digest(Some(file)).unwrap();
+        assert_eq!(sum, b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "FIPS 180-2");
+        let (pipe, _writer) = nix::unistd::pipe().unwrap();
+        for other in [Some(File::from(pipe)), File::open("/proc/self/maps").ok(), None] {
+            assert_eq!(digest(other).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
     }
 }

@@ -114,7 +114,7 @@ fn first_descriptor(messages: impl Iterator<Item = ControlMessageOwned>) -> Opti
 }
 
 /// What the worker asks of the broker. Numbers only, but for attached files, which the broker opens with the process's
-/// own rights.
+/// own rights, and for what it is to work out the sum of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The bytes of a part, into the locker.
@@ -130,6 +130,8 @@ pub enum Question {
     KernelLog,
     /// A descriptor of the file with this path, as the process itself could open it.
     File(Vec<u8>),
+    /// The sha256 in hex of the file whose descriptor comes along, into the locker: on another processor than the worker's.
+    Digest,
 }
 
 impl Record for Question {
@@ -150,6 +152,7 @@ impl Record for Question {
                 path = &named[..named.len().min(ATTACHMENT_PATH)];
                 (6, path.len() as u64, 0)
             }
+            Question::Digest => (7, 0, 0),
         };
         let mut bytes = words([kind, start, end]);
         bytes.extend_from_slice(path);
@@ -166,6 +169,7 @@ impl Record for Question {
             (4, length, _) => Question::Journal(text(length)?),
             (5, ..) => Question::KernelLog,
             (6, length, _) => Question::File(text(length)?),
+            (7, ..) => Question::Digest,
             _ => return None,
         })
     }
@@ -398,6 +402,7 @@ mod tests {
             Question::Journal(b"a.service".to_vec()),
             Question::KernelLog,
             Question::File(vec![b'/'; ATTACHMENT_PATH]),
+            Question::Digest,
         ] {
             assert_eq!(sent_and_received(&question), question);
         }

@@ -230,20 +230,26 @@ impl Worker<'_> {
 
     // None: there is no broker, or now no longer.
     fn answered_by(&mut self, question: &Question, what: &str, until: Instant) -> Option<Answered> {
+        match self.task.begin(question) {
+            Ok(()) => self.answer_by(what, until),
+            Err(Refusal::NoProcess) => None,
+            Err(refused) => Some(Err(refused)),
+        }
+    }
+
+    // The answer to what was asked last; None as above.
+    fn answer_by(&mut self, what: &str, until: Instant) -> Option<Answered> {
         let broker = self.task.broker.as_ref()?;
-        let sent = broker.send(question, None).map_err(|_| Refusal::Broken);
         let left = until.saturating_duration_since(Instant::now());
         let patience = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-        let late = sent.is_ok()
-            && poll(&mut [PollFd::new(broker.as_fd(), PollFlags::POLLIN)], patience)
-                .is_ok_and(|ready| ready == 0);
-        if late {
+        let late = poll(&mut [PollFd::new(broker.as_fd(), PollFlags::POLLIN)], patience);
+        if late.is_ok_and(|ready| ready == 0) {
             let why = format!("{what} took too long to read; what would have come after it was left out");
             self.collected.problem("process", why);
             self.task.broker = None;
             return None;
         }
-        Some(sent.and_then(|()| self.task.answer()))
+        Some(self.task.answer())
     }
 
     fn opened(&self, question: Question) -> Result<File, Refusal> {

@@ -30,6 +30,11 @@ impl Sum {
     }
 }
 
+/// A file's sha256 in hex. `None`: it could not be read, or not until then.
+pub(crate) fn sha256(file: &File, until: Instant) -> Option<String> {
+    digest::<Sha256>(file, until)
+}
+
 fn digest<D: Digest>(file: &File, until: Instant) -> Option<String> {
     let mut sum = D::new();
     let mut buffer = vec![0; 1 << 18];

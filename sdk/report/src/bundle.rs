@@ -104,6 +104,14 @@ impl<W: Write + Seek> BundleWriter<W> {
     /// # Errors
     /// A name outside the layout, or a write that failed.
     pub fn add(&mut self, name: &str, content: &[u8]) -> Result<(), BundleError> {
+        self.add_with_sha256(name, content, &hex(&Sha256::digest(content)))
+    }
+
+    /// The same, of a part whose sha256, in hex, somebody else has worked out.
+    ///
+    /// # Errors
+    /// As [`BundleWriter::add`].
+    pub fn add_with_sha256(&mut self, name: &str, content: &[u8], sha256: &str) -> Result<(), BundleError> {
         let class = checked_class(name)?;
         self.start(name)?;
         self.zip.write_all(content)?;
@@ -111,7 +119,7 @@ impl<W: Write + Seek> BundleWriter<W> {
             name: name.to_owned(),
             class,
             bytes: content.len() as u64,
-            sha256: hex(&Sha256::digest(content)),
+            sha256: sha256.to_owned(),
         });
         Ok(())
     }

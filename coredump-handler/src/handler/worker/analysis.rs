@@ -2,6 +2,8 @@
 //! package, logs, and the bundle that has everything.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use foretrace_report::schema::{Kind, Program, Report, Signal, System, signal_name};
 use foretrace_report::signature::{Cause, signature};
@@ -25,12 +27,19 @@ use crate::symbol::Detail;
 const UNFINISHED: &str = "the handler ended, or found no room, before it had looked up inlined calls, files and lines, \
                           the package and logs";
 
+// A broker that has not answered by then answers nothing any more.
+const SUM_PATIENCE: Duration = Duration::from_millis(1000);
+
 impl Worker<'_> {
     pub(super) fn finish(mut self, mut held: Held) -> i32 {
+        let asked = self.ask_for_sum(&mut held);
         self.analyse(&mut held);
         let threads = Threads::of(&held, Detail::Functions);
         self.collected.problems.extend(threads.problems());
         self.collected.signature = self.signature(&held, &threads);
+        if asked {
+            self.collected.minidump_sha256 = self.sum();
+        }
         self.at(Stage::Assembly);
         self.collected.problem("names", UNFINISHED);
         self.collected.unfinished = self.task.revision.is_some();
@@ -136,6 +145,22 @@ impl Worker<'_> {
         if let Some(text) = text {
             self.collected.parts.push(("system/os-release".into(), text));
         }
+    }
+
+    // The broker, which has nothing else to do now, works out the sum of a large minidump; whether it was asked.
+    fn ask_for_sum(&self, held: &mut Held) -> bool {
+        let (Some(file), Some(broker)) = (held.large_minidump.take(), &self.task.broker) else {
+            return false;
+        };
+        broker.send(&Question::Digest, Some(file.as_fd())).is_ok()
+    }
+
+    // None: it is worked out here.
+    fn sum(&mut self) -> Option<String> {
+        const DIGITS: usize = 64;
+        let (digits, _) = self.answer_by("the minidump's sum", Instant::now() + SUM_PATIENCE)?.ok()?;
+        let digits = String::from_utf8(digits).ok()?;
+        (digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
     }
 
     // The broker reads the logs while names are looked up; its answers are waiting afterwards.

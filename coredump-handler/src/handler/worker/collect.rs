@@ -31,6 +31,9 @@ use crate::unwind::Walk;
 /// More mapped files are not compared with their packages'.
 const COMPARED_FILES: usize = 1024;
 
+/// The sum of a smaller minidump takes no longer than asking for it.
+const LARGE_MINIDUMP: usize = 1 << 18;
+
 // What the analysis needs afterwards.
 #[derive(Default)]
 pub(super) struct Held {
@@ -45,6 +48,8 @@ pub(super) struct Held {
     pub(super) walks: Vec<Walk>,
     pub(super) overflowed: bool,
     pub(super) names: Vec<(i32, String)>,
+    // The minidump as a file, where it is large enough to have somebody else work out its sum.
+    pub(super) large_minidump: Option<File>,
     pub(super) numbers: Numbers,
     pub(super) executable: Option<File>,
     pub(super) own_root: bool,
@@ -70,10 +75,7 @@ impl Worker<'_> {
         }
 
         self.at(Stage::Head);
-        // Thousands of threads' names take the broker as long as their notes take the kernel.
-        let names = self.ask_for(Part::Threads);
         held.head = self.head();
-        held.names = self.had(names).as_deref().map(thread_names).unwrap_or_default();
         if let (false, Some(head)) = (problems.is_empty(), &held.head) {
             let text = held.maps_text.take().unwrap_or_default();
             (held.maps, problems) = maps::parse_around(&text, &head.stack_pointers());
@@ -99,7 +101,7 @@ impl Worker<'_> {
         }
         let cpuinfo = self.part(Part::Processors);
         held.descriptors = self.part(Part::Descriptors);
-        self.minidump(&held, memory, cpuinfo.as_deref());
+        held.large_minidump = self.minidump(&held, memory, cpuinfo.as_deref());
         self.attached_memory(memory);
 
         self.at(Stage::State);
@@ -290,20 +292,24 @@ impl Worker<'_> {
         held.executable = main;
     }
 
+    // The broker reads thousands of threads' names while their stacks are copied.
     fn stacks(&mut self, held: &mut Held, memory: &dyn Memory) {
+        let names = self.ask_for(Part::Threads);
         if let (Some(head), true) = (&held.head, self.task.effort.memory) {
             let (stacks, problems) = stack::copy(head, &held.maps, memory, &stack::Limits::default());
             held.stacks = stacks;
             self.collected.problems.extend(problems);
         }
+        held.names = self.had(names).as_deref().map(thread_names).unwrap_or_default();
     }
 
-    fn minidump(&mut self, held: &Held, memory: &dyn Memory, cpuinfo: Option<&[u8]>) {
+    // Returns it as a file where it is a large one.
+    fn minidump(&mut self, held: &Held, memory: &dyn Memory, cpuinfo: Option<&[u8]>) -> Option<File> {
         if let Some(place) = self.task.kept.iter().position(|(kept, _)| *kept == KEPT_MINIDUMP) {
             self.collected.minidump = whole(&self.task.kept.swap_remove(place).1).ok();
-            return;
+            return None;
         }
-        let Some(head) = &held.head else { return };
+        let head = held.head.as_ref()?;
         let limits = self.part(Part::Limits);
         let os_release = os_release();
         let images: Vec<minidump::Image<'_>> =
@@ -333,12 +339,18 @@ impl Worker<'_> {
         match minidump::write(&input) {
             Ok((bytes, problems)) => {
                 self.collected.problems.extend(problems);
-                if let Ok(file) = in_memory(&bytes) {
-                    self.tell(&Progress::Keep(KEPT_MINIDUMP), Some(&file));
+                let file = in_memory(&bytes).ok();
+                if let Some(file) = &file {
+                    self.tell(&Progress::Keep(KEPT_MINIDUMP), Some(file));
                 }
+                let is_large = bytes.len() >= LARGE_MINIDUMP;
                 self.collected.minidump = Some(bytes);
+                file.filter(|_| is_large)
             }
-            Err(error) => self.collected.problem("minidump", with_source(&error)),
+            Err(error) => {
+                self.collected.problem("minidump", with_source(&error));
+                None
+            }
         }
     }
 
