@@ -142,6 +142,10 @@ impl<'m> Unwinder<'m> {
         let end = loop {
             let (Some(ip), Some(sp)) = (values[machine.pc], values[machine.sp]) else { break End::Lost };
             if kept.count >= STEP_LIMIT || self.left == 0 {
+                // Where a thread was costs nothing, also when other threads have used up what may be spent.
+                if kept.count == 0 {
+                    kept.push(Step { ip, trust, lookup: ip });
+                }
                 break End::Limit;
             }
             if circle.closes(ip, sp) {
@@ -263,6 +267,8 @@ impl Circle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::X86_64;
+    use crate::memory::Nothing;
 
     fn step(ip: u64) -> Step {
         Step { ip, trust: Trust::Cfi, lookup: ip }
@@ -284,6 +290,16 @@ mod tests {
         let (steps, left_out) = kept.into_steps();
         assert_eq!((steps.len(), left_out), (320, 0));
         assert!(steps.iter().enumerate().all(|(index, step)| step.ip == index as u64));
+    }
+
+    #[test]
+    fn a_thread_for_which_nothing_is_left_to_spend_still_has_the_frame_it_was_in() {
+        let modules = Modules::default();
+        let mut unwinder = Unwinder { left: 0, ..Unwinder::new(&modules) };
+        let registers = Registers::X86_64(X86_64 { rip: 0x1000, rsp: 0x2000, ..X86_64::default() });
+        let walk = unwinder.walk(&registers, &Nothing);
+        let here = Step { ip: 0x1000, trust: Trust::Context, lookup: 0x1000 };
+        assert_eq!(walk, Walk { steps: vec![here], left_out: 0, end: End::Limit });
     }
 
     #[test]
